@@ -1,0 +1,13 @@
+// The addon: one Register… per group of calls, each in a file of its own.
+#include "addon/support.h"
+
+namespace nsbox {
+void RegisterLocks(Napi::Env env, Napi::Object& exports);
+}  // namespace nsbox
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  nsbox::RegisterLocks(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(nsbox, Init)

@@ -1,0 +1,2 @@
+// main() of the static helper nsbox-init.
+int main() { return 0; }

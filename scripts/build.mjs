@@ -1,0 +1,78 @@
+// Builds everything: `node scripts/build.mjs [native|ts|types]`. Safe to call from several processes at once.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+import { build } from 'esbuild';
+
+const root = path.resolve(import.meta.dirname, '..');
+process.chdir(root);
+const what = process.argv[2] ?? 'all';
+
+function run(command, args, options = {}) {
+  const r = spawnSync(command, args, { stdio: 'inherit', ...options });
+  if (r.status !== 0) process.exit(r.status ?? 1);
+}
+
+/** Every file below the given directories with one of the endings. */
+function files(directories, endings) {
+  const out = [];
+  for (const d of directories) {
+    if (!existsSync(d)) continue;
+    for (const e of readdirSync(d, { recursive: true, withFileTypes: true })) {
+      if (e.isFile() && endings.some((x) => e.name.endsWith(x))) out.push(path.join(e.parentPath, e.name));
+    }
+  }
+  return out.sort();
+}
+
+function native() {
+  const sources = [...files(['native'], ['.cc', '.h']), 'binding.gyp'];
+  const list = createHash('sha256').update(sources.join('\n')).update(readFileSync('binding.gyp')).digest('hex');
+  const stamp = 'build/sources';
+  const configured = existsSync(stamp) && readFileSync(stamp, 'utf8') === list;
+  mkdirSync('build', { recursive: true });
+  const gyp = path.join(root, 'node_modules/.bin/node-gyp');
+  const env = { ...process.env };
+  if (existsSync('/usr/include/node/node_api.h')) env.npm_config_nodedir ??= '/usr';
+  // One build at a time: flock(1) holds the lock for as long as the command runs.
+  if (!configured) run('flock', ['build/lock', gyp, '--silent', 'configure'], { env });
+  run('flock', ['build/lock', 'make', '-s', '-C', 'build', 'BUILDTYPE=Release', '-j2'], { env });
+  writeFileSync(stamp, list);
+}
+
+const packageRoot = JSON.stringify(root);
+
+async function ts() {
+  const common = { platform: 'node', target: 'node20', logLevel: 'warning', legalComments: 'none', sourcemap: false };
+  // The library: ESM, dependencies left to the package manager.
+  const esm = build({
+    ...common, entryPoints: { index: 'src/index.ts' }, outdir: 'dist', bundle: true, format: 'esm',
+    packages: 'external', splitting: true, chunkNames: 'lib/[name]-[hash]',
+    define: { 'import.meta.dirname': 'import.meta.dirname' },
+  });
+  // The command line: one CommonJS file; sub-commands are evaluated when first asked for.
+  const cli = build({
+    ...common, entryPoints: { nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' },
+    bundle: true, format: 'cjs', minifySyntax: true, minifyWhitespace: true, define: { 'import.meta.dirname': '__dirname' },
+  });
+  await Promise.all([esm, cli]);
+}
+
+/** Sources, tests and benches file by file into build/js, for the test runner. */
+async function js() {
+  const entries = files(['src', 'test', 'bench', 'rootfs-tools'], ['.ts']).filter((f) => !f.endsWith('.d.ts'));
+  await build({
+    entryPoints: entries, outdir: 'build/js', outbase: '.', format: 'esm', platform: 'node', target: 'node20',
+    logLevel: 'warning', sourcemap: 'inline',
+  });
+  for (const f of files(['src', 'test', 'bench'], ['.json'])) cpSync(f, path.join('build/js', f));
+  writeFileSync('build/js/package.json', '{"type":"module"}\n');
+}
+
+if (what === 'all' || what === 'native') native();
+if (what === 'all' || what === 'ts') await Promise.all([ts(), js()]);
+if (what === 'js') await js();
+if (what === 'all' || what === 'types') {
+  run('node_modules/.bin/tsc', ['-p', 'tsconfig.types.json']);
+}
