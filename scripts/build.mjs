@@ -1,7 +1,17 @@
 // Builds everything: `node scripts/build.mjs [native|ts|types]`. Safe to call from several processes at once.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 
@@ -28,7 +38,10 @@ function files(directories, endings) {
 
 function native() {
   const sources = [...files(['native'], ['.cc', '.h']), 'binding.gyp'];
-  const list = createHash('sha256').update(sources.join('\n')).update(readFileSync('binding.gyp')).digest('hex');
+  const list = createHash('sha256')
+    .update(sources.join('\n'))
+    .update(readFileSync('binding.gyp'))
+    .digest('hex');
   const stamp = 'build/sources';
   const configured = existsSync(stamp) && readFileSync(stamp, 'utf8') === list;
   mkdirSync('build', { recursive: true });
@@ -44,27 +57,54 @@ function native() {
 const packageRoot = JSON.stringify(root);
 
 async function ts() {
-  const common = { platform: 'node', target: 'node20', logLevel: 'warning', legalComments: 'none', sourcemap: false };
+  const common = {
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'warning',
+    legalComments: 'none',
+    sourcemap: false,
+  };
   // The library: ESM, dependencies left to the package manager.
   const esm = build({
-    ...common, entryPoints: { index: 'src/index.ts' }, outdir: 'dist', bundle: true, format: 'esm',
-    packages: 'external', splitting: true, chunkNames: 'lib/[name]-[hash]',
+    ...common,
+    entryPoints: { index: 'src/index.ts' },
+    outdir: 'dist',
+    bundle: true,
+    format: 'esm',
+    packages: 'external',
+    splitting: true,
+    chunkNames: 'lib/[name]-[hash]',
     define: { 'import.meta.dirname': 'import.meta.dirname' },
   });
   // The command line: one CommonJS file; sub-commands are evaluated when first asked for.
   const cli = build({
-    ...common, entryPoints: { nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' },
-    bundle: true, format: 'cjs', minifySyntax: true, minifyWhitespace: true, define: { 'import.meta.dirname': '__dirname' },
+    ...common,
+    entryPoints: { nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' },
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    format: 'cjs',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    define: { 'import.meta.dirname': '__dirname' },
   });
   await Promise.all([esm, cli]);
 }
 
 /** Sources, tests and benches file by file into build/js, for the test runner. */
 async function js() {
-  const entries = files(['src', 'test', 'bench', 'rootfs-tools'], ['.ts']).filter((f) => !f.endsWith('.d.ts'));
+  const entries = files(['src', 'test', 'bench', 'rootfs-tools'], ['.ts']).filter(
+    (f) => !f.endsWith('.d.ts'),
+  );
   await build({
-    entryPoints: entries, outdir: 'build/js', outbase: '.', format: 'esm', platform: 'node', target: 'node20',
-    logLevel: 'warning', sourcemap: 'inline',
+    entryPoints: entries,
+    outdir: 'build/js',
+    outbase: '.',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'warning',
+    sourcemap: 'inline',
   });
   for (const f of files(['src', 'test', 'bench'], ['.json'])) cpSync(f, path.join('build/js', f));
   writeFileSync('build/js/package.json', '{"type":"module"}\n');

@@ -71,8 +71,16 @@ export class InvalidError extends NsboxError {
 export class NotFoundError extends NsboxError {
   override readonly name = 'NotFoundError';
   readonly kind: string;
-  constructor(kind: 'container' | 'image' | 'network' | 'volume' | 'exec' | 'path', id: string, details: ErrorDetails = {}) {
-    super('NOT_FOUND', kind === 'path' ? `no such file or directory: ${id}` : `No such ${kind}: ${id}`, details);
+  constructor(
+    kind: 'container' | 'image' | 'network' | 'volume' | 'exec' | 'path',
+    id: string,
+    details: ErrorDetails = {},
+  ) {
+    super(
+      'NOT_FOUND',
+      kind === 'path' ? `no such file or directory: ${id}` : `No such ${kind}: ${id}`,
+      details,
+    );
     this.kind = kind;
   }
 }
@@ -108,7 +116,10 @@ export class LaunchError extends NsboxError {
 /** An image, layer or archive is malformed, or doesn't match its digest. */
 export class ImageError extends NsboxError {
   override readonly name = 'ImageError';
-  constructor(message: string, details: ErrorDetails & { code?: 'IMAGE_CORRUPT' | 'REGISTRY' | 'NO_SPACE' } = {}) {
+  constructor(
+    message: string,
+    details: ErrorDetails & { code?: 'IMAGE_CORRUPT' | 'REGISTRY' | 'NO_SPACE' } = {},
+  ) {
     super(details.code ?? 'IMAGE_CORRUPT', message, details);
   }
 }
@@ -139,7 +150,12 @@ export function fromErrno(what: string, error: unknown, details: ErrorDetails = 
   if (error instanceof NsboxError) return error;
   const e = error as Partial<NativeErrorShape> & { message?: string };
   const errno = typeof e.code === 'string' && /^E[A-Z0-9]+$/.test(e.code) ? e.code : undefined;
-  const code: ErrorCode = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'NO_SPACE' : errno === 'EPERM' || errno === 'EACCES' ? 'PERMISSION' : 'SYSCALL';
+  const code: ErrorCode =
+    errno === 'ENOSPC' || errno === 'EDQUOT'
+      ? 'NO_SPACE'
+      : errno === 'EPERM' || errno === 'EACCES'
+        ? 'PERMISSION'
+        : 'SYSCALL';
   const reason = errno ? errnoText(errno) : (e.message ?? String(error));
   return new NsboxError(code, `cannot ${what}: ${reason}`, {
     syscall: e.syscall,
@@ -159,7 +175,8 @@ export function errnoText(errno: string): string {
 export function isErrno(error: unknown, ...errnos: string[]): boolean {
   const e = error as { errno?: unknown; code?: unknown } | undefined;
   return (
-    (typeof e?.errno === 'string' && errnos.includes(e.errno)) || (typeof e?.code === 'string' && errnos.includes(e.code))
+    (typeof e?.errno === 'string' && errnos.includes(e.errno)) ||
+    (typeof e?.code === 'string' && errnos.includes(e.code))
   );
 }
 

@@ -1,2 +1,3 @@
 export * from './addon.js';
 export * from './locks.js';
+export * from './wire.js';

@@ -98,7 +98,9 @@ export interface MountRequest {
   /** volume: don't fill from the image on first use. */
   noCopy?: boolean | undefined;
   /** tmpfs: bytes and mode; other tmpfs options as written. */
-  tmpfs?: { size?: number | undefined; mode?: number | undefined; options?: string[] | undefined } | undefined;
+  tmpfs?:
+    | { size?: number | undefined; mode?: number | undefined; options?: string[] | undefined }
+    | undefined;
   volumeLabels?: Record<string, string> | undefined;
   volumeDriverOptions?: Record<string, string> | undefined;
 }

@@ -24,7 +24,10 @@ export class FileLock implements Disposable {
  * Tries to take a lock on a file (made if need be) at once; undefined where another process or open file holds it.
  * Safe against the file being removed and made again between open and lock.
  */
-export function tryAcquireLock(file: string, mode: 'shared' | 'exclusive' = 'exclusive'): FileLock | undefined {
+export function tryAcquireLock(
+  file: string,
+  mode: 'shared' | 'exclusive' = 'exclusive',
+): FileLock | undefined {
   for (;;) {
     const fd = openLockFile(file);
     try {
