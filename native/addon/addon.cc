@@ -3,10 +3,12 @@
 
 namespace nsbox {
 void RegisterLocks(Napi::Env env, Napi::Object& exports);
+void RegisterFs(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterLocks(env, exports);
+  nsbox::RegisterFs(env, exports);
   return exports;
 }
 
