@@ -1,0 +1,36 @@
+import type { Command } from './command.js';
+
+/** Rows of the command table. See command.ts for how to add one. */
+export interface CommandEntry {
+  /** Every full spelling, the main one first. */
+  readonly paths: readonly string[];
+  readonly summary: string;
+  /** Listed first by `nsbox --help`. */
+  readonly common?: boolean;
+  /** Evaluated when the command is asked for, never before. */
+  readonly load: () => Promise<{ command: Command }>;
+}
+
+export const GROUPS: Readonly<Record<string, string>> = {
+  container: 'Manage containers',
+  image: 'Manage images',
+  network: 'Manage networks',
+  system: 'Manage nsbox',
+  volume: 'Manage volumes',
+};
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    paths: ['version'],
+    summary: 'Show the nsbox version information',
+    load: () => import('./commands/version.js'),
+  },
+];
+
+let index: Map<string, CommandEntry> | undefined;
+
+/** The entry of a full spelling such as `run` or `image ls`. */
+export function findCommand(path: string): CommandEntry | undefined {
+  index ??= new Map(COMMANDS.flatMap((entry) => entry.paths.map((p) => [p, entry] as const)));
+  return index.get(path);
+}
