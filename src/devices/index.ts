@@ -1,0 +1,5 @@
+export { isQualifiedName } from './cdi/names.js';
+export * from './edits.js';
+export { diskFiles, type FileStat, type HostFiles } from './host-files.js';
+export * from './resolve.js';
+export { parseDeviceRule } from './rules.js';
