@@ -4,11 +4,15 @@
 namespace nsbox {
 void RegisterLocks(Napi::Env env, Napi::Object& exports);
 void RegisterFs(Napi::Env env, Napi::Object& exports);
+void RegisterHost(Napi::Env env, Napi::Object& exports);
+void RegisterBpf(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterLocks(env, exports);
   nsbox::RegisterFs(env, exports);
+  nsbox::RegisterHost(env, exports);
+  nsbox::RegisterBpf(env, exports);
   return exports;
 }
 

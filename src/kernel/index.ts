@@ -1,4 +1,6 @@
 export * from './addon.js';
+export * from './bpf.js';
 export * from './fs.js';
 export * from './locks.js';
+export * from './probe.js';
 export * from './wire.js';

@@ -1,0 +1,158 @@
+import { existsSync, readFileSync } from 'node:fs';
+import type { CgroupFacts } from './facts.js';
+import { parseMountinfo } from './mountinfo.js';
+
+/** The texts that say how cgroups are laid out; read once, so that the deciding part is pure. */
+export interface CgroupSources {
+  /** Lines of /proc/self/mountinfo of type cgroup and cgroup2. */
+  mountinfo: string;
+  /** /proc/self/cgroup */
+  self: string;
+  /** /proc/cgroups; empty where the kernel no longer has it. */
+  cgroups: string;
+  /** Reads a file below a mount point; undefined where it isn't there. */
+  read: (file: string) => string | undefined;
+  exists: (file: string) => boolean;
+}
+
+/** Reads a small file of /proc or /sys; undefined where it can't be read. */
+export function readSmall(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'latin1').trimEnd();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The sources of this machine. */
+export function cgroupSources(mountinfo: string): CgroupSources {
+  return {
+    mountinfo,
+    self: readSmall('/proc/self/cgroup') ?? '',
+    cgroups: readSmall('/proc/cgroups') ?? '',
+    read: readSmall,
+    exists: existsSync,
+  };
+}
+
+/** Finds out which controller is bound where. See cgroups(7). */
+export function cgroupFacts(sources: CgroupSources): CgroupFacts {
+  const mounts = parseMountinfo(sources.mountinfo, (type) => type === 'cgroup' || type === 'cgroup2');
+  // The last mount on a path covers earlier ones.
+  const v2 = mounts.findLast((m) => m.type === 'cgroup2');
+  const v1: Record<string, string> = {};
+  let roots: Record<string, string> = {};
+  for (const m of mounts) {
+    if (m.type !== 'cgroup') continue;
+    for (const option of m.superOptions) {
+      if (!V1_CONTROLLERS.has(option)) continue;
+      v1[option] = m.target;
+      roots = { ...roots, [option]: m.root };
+    }
+  }
+  const controllers = v2
+    ? (sources.read(`${v2.target}/cgroup.controllers`) ?? '').split(' ').filter(Boolean)
+    : [];
+  const mode = v2
+    ? Object.keys(v1).length > 0
+      ? 'hybrid'
+      : 'unified'
+    : Object.keys(v1).length > 0
+      ? 'legacy'
+      : 'none';
+  const own = ownGroups(sources.self);
+  // The real root alone has no cgroup.type.
+  const type = v2 ? sources.read(`${v2.target}/cgroup.type`) : undefined;
+  const cpusetRoot = v1['cpuset'] ?? (controllers.includes('cpuset') ? v2?.target : undefined);
+  return {
+    mode,
+    unified: v2?.target ?? null,
+    controllers,
+    v1,
+    known: knownControllers(sources.cgroups, controllers, v1),
+    own: {
+      unified: below(v2?.root ?? '/', own[''] ?? '/'),
+      v1: Object.fromEntries(Object.keys(v1).map((c) => [c, below(roots[c] ?? '/', own[c] ?? '/')])),
+    },
+    realRoot: v2 ? type === undefined : true,
+    type: type ?? 'domain',
+    writable: v2 ? v2.options.includes('rw') : true,
+    cpuset: cpusetOf(sources, cpusetRoot),
+    swap: swapCounted(sources, v2?.target, controllers, v1, own),
+    systemd:
+      sources.exists('/run/systemd/system') &&
+      (sources.exists('/run/systemd/private') || sources.exists('/run/dbus/system_bus_socket')),
+  };
+}
+
+const V1_CONTROLLERS = new Set([
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'memory',
+  'devices',
+  'freezer',
+  'blkio',
+  'pids',
+  'hugetlb',
+  'net_cls',
+  'net_prio',
+  'perf_event',
+  'rdma',
+  'misc',
+]);
+
+/** `hierarchy-id:controllers:path` lines; the key of cgroup2 is ''. */
+function ownGroups(self: string): Record<string, string> {
+  const own: Record<string, string> = {};
+  for (const line of self.split('\n')) {
+    const [, names, ...path] = line.split(':');
+    if (names === undefined) continue;
+    for (const name of names.split(',')) own[name] = path.join(':') || '/';
+  }
+  return own;
+}
+
+/** A path of /proc/self/cgroup as seen below a mount whose root may itself be a group. */
+function below(root: string, path: string): string {
+  if (root === '/' || root.startsWith('/..')) return path.startsWith('/..') ? '/' : path;
+  if (path === root) return '/';
+  return path.startsWith(`${root}/`) ? path.slice(root.length) : '/';
+}
+
+function knownControllers(table: string, controllers: string[], v1: Record<string, string>): string[] {
+  const known = new Set([...controllers.map((c) => (c === 'io' ? 'blkio' : c)), ...Object.keys(v1)]);
+  for (const line of table.split('\n')) {
+    const [name, , , enabled] = line.split(/\s+/);
+    if (name && !name.startsWith('#') && enabled === '1') known.add(name);
+  }
+  return [...known].sort();
+}
+
+function cpusetOf(sources: CgroupSources, root: string | undefined): { cpus: string; mems: string } {
+  const read = (what: string): string | undefined =>
+    (root &&
+      (sources.read(`${root}/cpuset.${what}.effective`) ||
+        sources.read(`${root}/cpuset.effective_${what}`) ||
+        sources.read(`${root}/cpuset.${what}`))) ||
+    undefined;
+  return {
+    cpus: read('cpus') ?? sources.read('/sys/devices/system/cpu/online') ?? '0',
+    mems: read('mems') ?? sources.read('/sys/devices/system/node/online') ?? '0',
+  };
+}
+
+function swapCounted(
+  sources: CgroupSources,
+  unified: string | undefined,
+  controllers: string[],
+  v1: Record<string, string>,
+  own: Record<string, string>,
+): boolean {
+  if (v1['memory']) return sources.exists(`${v1['memory']}/memory.memsw.limit_in_bytes`);
+  if (!unified || !controllers.includes('memory')) return false;
+  // The real root has no memory.swap.max; a group below has, where swap is counted. Without one to look at, the
+  // kernel's default (on) holds.
+  const file = `${unified}${own[''] === '/' ? '' : own['']}/memory.swap.max`;
+  return sources.exists(file) || !sources.exists(file.replace('swap.max', 'max'));
+}
