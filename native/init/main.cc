@@ -1,2 +1,95 @@
-// main() of the static helper nsbox-init.
-int main() { return 0; }
+// main() of nsbox-init: monitor, and through it init of a container. Started by the addon, never by hand.
+//
+// Who runs this: a child of the runtime (made by vfork), with the caller's rights, in the host's namespaces.
+// Its fds: 0, 1, 2 the program's stdio (or /dev/null), 3 the plan in sealed memory, 4 the control socket, 5 …
+// what the runtime hands over for the plan's slots 3 ….
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "launch/launcher.h"
+#include "launch/sys.h"
+
+namespace nsbox {
+namespace {
+
+constexpr int kPlanFd = 3;
+constexpr int kControlFd = 4;
+constexpr int kFirstPassedFd = 5;
+
+int CodeOf(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+// Without logs and attach: wait for the program, hand signals on, tell how it ended.
+int Wait(Launcher& launcher, const Plan& plan, Started& started) {
+  for (;;) {
+    pollfd p[2] = {{started.pidfd.get(), POLLIN, 0}, {launcher.runtime(), POLLIN, 0}};
+    if (poll(p, 2, -1) < 0 && errno != EINTR) break;
+    if (p[1].revents) {
+      uint32_t message[3];
+      const ssize_t n = recv(launcher.runtime(), message, sizeof(message), MSG_WAITALL);
+      if (n != static_cast<ssize_t>(sizeof(message))) {
+        launcher.RuntimeGone();
+        if (plan.die_with_runtime) SysPidfdSendSignal(started.pidfd.get(), SIGKILL);
+      } else if (static_cast<Message>(message[1]) == Message::kSignal) {
+        SysPidfdSendSignal(started.pidfd.get(), static_cast<int>(message[2]));
+      }
+    }
+    if (p[0].revents) break;
+  }
+  int status = 0;
+  rusage usage{};
+  while (wait4(started.pid, &status, __WALL, &usage) < 0 && errno == EINTR) {
+  }
+  launcher.EndRun(CodeOf(status), WIFSIGNALED(status) ? WTERMSIG(status) : 0, usage);
+  launcher.Finish();
+  return CodeOf(status);
+}
+
+int Main(int passed) {
+  // Nothing inside a container that this process enters may look into it or reach its executable
+  // (CVE-2019-5736, CVE-2016-9962); the user's program gets its own setting at execve.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  struct stat st;
+  if (fstat(kPlanFd, &st) != 0) {
+    fputs("nsbox-init is started by nsbox, not by hand\n", stderr);
+    return 125;
+  }
+  void* memory = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, kPlanFd, 0);
+  if (memory == MAP_FAILED) return 125;
+  close(kPlanFd);
+  Plan plan;
+  if (!plan.parse(memory, static_cast<size_t>(st.st_size))) {
+    fputs("nsbox-init: the plan is of another version: rebuild nsbox\n", stderr);
+    return 125;
+  }
+  fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
+  signal(SIGPIPE, SIG_IGN);
+  Launcher launcher(plan, kControlFd, kFirstPassedFd, passed);
+  Started started;
+  if (!launcher.Launch(&started)) {
+    rusage usage{};
+    const int code = launcher.error_code() == ENOENT ? 127 : 126;
+    launcher.EndRun(code, 0, usage);
+    launcher.Finish();
+    return code;
+  }
+  if (plan.leave_after_start) return 0;
+  return Wait(launcher, plan, started);
+}
+
+}  // namespace
+}  // namespace nsbox
+
+int main(int argc, char** argv) {
+  // argv: nsbox-init ID PASSED-FDS
+  return nsbox::Main(argc > 2 ? atoi(argv[2]) : 0);
+}

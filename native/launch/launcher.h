@@ -1,0 +1,61 @@
+// From a plan to a running program: the clone and the conversation around it.
+#pragma once
+
+#include <sys/resource.h>
+
+#include "launch/run.h"
+
+namespace nsbox {
+
+// The monitor's ends of a started program.
+struct Started {
+  pid_t pid = -1;
+  Fd pidfd;
+  Fd stdin_pipe, stdout_pipe, stderr_pipe;  // Stdio::kPipes
+  Fd terminal;                              // Stdio::kTerminal: the master
+};
+
+class Launcher {
+ public:
+  // `runtime` is the control socket (-1: none); fds 0, 1, 2 and `passed` ones from `first_passed` on become
+  // slots 0, 1, 2, 3 … . The monitor's own stdio is /dev/null afterwards.
+  Launcher(const Plan& plan, int runtime, int first_passed, int passed);
+
+  // Runs prepare, clone, parent and init. True when the program has been executed (or, for OCI create, init
+  // waits for start). False: the failure has been reported, nothing of this run is left but what `EndRun`
+  // undoes.
+  bool Launch(Started* out);
+
+  // The container's first process is gone: the exit list, then the exit message.
+  void EndRun(int code, int signal, const rusage& usage);
+  // The finish list.
+  void Finish();
+
+  int runtime() const { return run_.runtime; }
+  void RuntimeGone() { run_.runtime = -1; }
+  // What the last failed launch said, for the exit record: "openat2 /x: ENOENT".
+  const char* error() const { return error_; }
+  int error_code() const { return error_code_; }
+
+ private:
+  Failure Clone(Reader& r);
+  Failure MakeStdio(Started* out);
+  [[noreturn]] void Init(int socket);
+  bool Converse(Started* out);
+  bool SendMounts();
+  void Forward(const Incoming& in);
+  void Note(const Failure& failure);
+
+  const Plan& plan_;
+  Run run_;
+  Fd socket_;  // to init
+  Fd pidfd_;
+  Fd kept_userns_, kept_net_;  // outlive a restart
+  uint32_t first_mount_slot_ = 0;
+  bool keep_namespaces_ = false;
+  uint32_t announced_ = 0;  // points that the runtime has been told of
+  int error_code_ = 0;
+  char error_[512] = "";
+};
+
+}  // namespace nsbox

@@ -1,0 +1,245 @@
+// Who: the monitor, after the clone. Where: the host's namespaces. What it makes is attached nowhere: a mount
+// is an fd, and the kernel drops it with the last reference. Nothing here appears in the host's mount table.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "launch/detached.h"
+#include "launch/steps.h"
+#include "launch/sys.h"
+
+namespace nsbox {
+
+Failure FsFailure(int fs, const char* call, const char* path) {
+  Failure f = Fail(call, path);
+  // "e overlay: …": the newest message of the context's log, see fsopen(2)
+  char line[sizeof(f.detail)];
+  for (;;) {
+    const ssize_t n = read(fs, line, sizeof(line) - 1);
+    if (n <= 0) break;
+    line[n] = 0;
+    if (n > 2) strncpy(f.detail, line + 2, sizeof(f.detail) - 1);
+  }
+  return f;
+}
+
+Failure SetOptions(int fs, Reader& r, const char* what) {
+  for (uint32_t n = r.u32(); n > 0 && !r.bad(); n--) {
+    const char* key = r.str();
+    const char* value = r.str();
+    const bool has_value = r.flag();
+    if (r.bad()) return Malformed();
+    const int done = has_value ? SysFsconfig(fs, kFsconfigString, key, value, 0)
+                               : SysFsconfig(fs, kFsconfigFlag, key, nullptr, 0);
+    if (done != 0) {
+      Failure f = FsFailure(fs, "fsconfig", what);
+      if (!f.detail[0])
+        snprintf(f.detail, sizeof(f.detail), "option %s%s%s", key, has_value ? "=" : "", value);
+      return f;
+    }
+  }
+  return Ok();
+}
+
+// Without a user namespace, and where a filesystem can't be idmapped, ids stay as they are; the latter is
+// told.
+static Failure IdmapTree(Run& run, int tree, bool recursive, bool optional, int userns, const char* path) {
+  MountAttr attr;
+  attr.attr_set = kAttrIdmap;
+  attr.userns_fd = static_cast<uint64_t>(userns);
+  if (SysMountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &attr) == 0) return Ok();
+  if (!optional || errno != EINVAL) return Fail("mount_setattr", path);
+  Outgoing m(Message::kNotice);
+  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(EINVAL);
+  if (run.runtime >= 0) Send(run.runtime, m);
+  return Ok();
+}
+
+// u32 slot, str source, flag recursive, u64 attrs set, u64 attrs cleared, u64 recursive attrs set, u64
+// recursive attrs cleared, u64 propagation, u8 idmap (0 no, 1 the container's, 2 that of an open user
+// namespace), flag optional idmap, flag recursive idmap, u32 slot of that namespace
+Failure StepOpenTree(Run& run, Reader& r) {
+  const uint32_t slot = r.u32();
+  const char* source = r.str();
+  const bool recursive = r.flag();
+  MountAttr attr, deep;
+  attr.attr_set = r.u64();
+  attr.attr_clr = r.u64();
+  deep.attr_set = r.u64();
+  deep.attr_clr = r.u64();
+  const uint64_t propagation = r.u64();
+  const uint8_t idmap = r.u8();
+  const bool optional = r.flag();
+  const bool idmap_recursive = r.flag();
+  const uint32_t userns_slot = r.u32();
+  if (r.bad()) return Malformed();
+  Fd tree(SysOpenTree(AT_FDCWD, source, kOpenTreeClone | kOpenTreeCloexec | (recursive ? kAtRecursive : 0)));
+  if (!tree.ok()) return Fail("open_tree", source);
+  if (idmap != 0) {
+    const int userns = idmap == 1 ? run.userns : run.slots.get(userns_slot);
+    NSBOX_TRY(IdmapTree(run, tree.get(), idmap_recursive, optional, userns, source));
+  }
+  // The copy must not pass mounts back to where it was taken from, unless asked.
+  MountAttr spread;
+  spread.propagation = propagation;
+  if (propagation != 0 &&
+      SysMountSetattr(tree.get(), "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &spread) != 0) {
+    return Fail("mount_setattr", source);
+  }
+  if ((deep.attr_set | deep.attr_clr) != 0 &&
+      SysMountSetattr(tree.get(), "", AT_EMPTY_PATH | kAtRecursive, &deep) != 0) {
+    return Fail("mount_setattr", source);
+  }
+  if ((attr.attr_set | attr.attr_clr) != 0 && SysMountSetattr(tree.get(), "", AT_EMPTY_PATH, &attr) != 0) {
+    return Fail("mount_setattr", source);
+  }
+  run.slots.set(slot, tree.release());
+  return Ok();
+}
+
+// u32 slot, u8 form (0: FSCONFIG_SET_FD lowerdir+, 1: lowerdir+ as strings, 2: one lowerdir= string), flag
+// idmap, str upper ("" for none), str work, u32 attrs, u32 n lowers (topmost first), str…, options
+Failure StepOverlay(Run& run, Reader& r) {
+  const uint32_t slot = r.u32();
+  const uint8_t form = r.u8();
+  const bool idmap = r.flag();
+  const char* upper = r.str();
+  const char* work = r.str();
+  const uint32_t attrs = r.u32();
+  const uint32_t count = r.u32();
+  if (r.bad()) return Malformed();
+  Fd fs(SysFsopen("overlay"));
+  if (!fs.ok()) return Fail("fsopen", "overlay");
+  std::vector<Fd> layers;  // open until the superblock holds them
+  std::string joined;
+  for (uint32_t i = 0; i < count; i++) {
+    const char* lower = r.str();
+    if (r.bad()) return Malformed();
+    Fd fd;
+    if (idmap) {
+      fd.reset(SysOpenTree(AT_FDCWD, lower, kOpenTreeClone | kOpenTreeCloexec));
+      if (!fd.ok()) return Fail("open_tree", lower);
+      NSBOX_TRY(IdmapTree(run, fd.get(), false, false, run.userns, lower));
+    } else {
+      fd.reset(open(lower, O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!fd.ok()) return Fail("open", lower);
+    }
+    char name[32];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd.get());
+    int done = 0;
+    if (form == 0) done = SysFsconfig(fs.get(), kFsconfigFd, "lowerdir+", nullptr, fd.get());
+    if (form == 1) done = SysFsconfig(fs.get(), kFsconfigString, "lowerdir+", name, 0);
+    if (form == 2) joined += (joined.empty() ? "" : ":") + std::string(name);
+    if (done != 0) return FsFailure(fs.get(), "fsconfig", lower);
+    layers.push_back(std::move(fd));
+  }
+  if (form == 2 && SysFsconfig(fs.get(), kFsconfigString, "lowerdir", joined.c_str(), 0) != 0) {
+    return FsFailure(fs.get(), "fsconfig", "lowerdir");
+  }
+  if (upper[0]) {
+    const char* keys[] = {"upperdir", "workdir"};
+    const char* paths[] = {upper, work};
+    for (int i = 0; i < 2; i++) {
+      Fd fd(open(paths[i], O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!fd.ok()) return Fail("open", paths[i]);
+      char name[32];
+      snprintf(name, sizeof(name), "/proc/self/fd/%d", fd.get());
+      if (SysFsconfig(fs.get(), kFsconfigString, keys[i], name, 0) != 0) {
+        return FsFailure(fs.get(), "fsconfig", paths[i]);
+      }
+      layers.push_back(std::move(fd));
+    }
+  }
+  NSBOX_TRY(SetOptions(fs.get(), r, "overlay"));
+  if (r.bad()) return Malformed();
+  if (SysFsconfig(fs.get(), kFsconfigCreate, nullptr, nullptr, 0) != 0) {
+    return FsFailure(fs.get(), "fsconfig", "overlay");
+  }
+  Fd mount(SysFsmount(fs.get(), attrs));
+  if (!mount.ok()) return FsFailure(fs.get(), "fsmount", "overlay");
+  run.slots.set(slot, mount.release());
+  return Ok();
+}
+
+Failure NewMount(Reader& r, Fd* mount) {
+  const char* type = r.str();
+  const char* source = r.str();
+  const uint32_t attrs = r.u32();
+  if (r.bad()) return Malformed();
+  Fd fs(SysFsopen(type));
+  if (!fs.ok()) return Fail("fsopen", type);
+  if (source[0] && SysFsconfig(fs.get(), kFsconfigString, "source", source, 0) != 0) {
+    return FsFailure(fs.get(), "fsconfig", type);
+  }
+  NSBOX_TRY(SetOptions(fs.get(), r, type));
+  if (r.bad()) return Malformed();
+  if (SysFsconfig(fs.get(), kFsconfigCreate, nullptr, nullptr, 0) != 0)
+    return FsFailure(fs.get(), "fsconfig", type);
+  mount->reset(SysFsmount(fs.get(), attrs));
+  if (!mount->ok()) return FsFailure(fs.get(), "fsmount", type);
+  return Ok();
+}
+
+// u32 slot, str type, str source, u32 attrs, options
+Failure StepFsMount(Run& run, Reader& r) {
+  const uint32_t slot = r.u32();
+  Fd mount;
+  NSBOX_TRY(NewMount(r, &mount));
+  run.slots.set(slot, mount.release());
+  return Ok();
+}
+
+static Failure Own(int dir, const char* path, uint32_t uid, uint32_t gid) {
+  if (fchownat(dir, path, uid, gid, AT_SYMLINK_NOFOLLOW) != 0) return Fail("fchownat", path);
+  return Ok();
+}
+
+// u32 slot, str name, u32 type and permission bits, u32 major, u32 minor, u32 uid, u32 gid. The mount was
+// made by us a moment ago and nothing else can reach it, so plain names are safe.
+Failure StepNode(Run& run, Reader& r) {
+  const int dir = run.slots.get(r.u32());
+  const char* name = r.str();
+  const uint32_t mode = r.u32();
+  const uint32_t major_number = r.u32();
+  const uint32_t minor_number = r.u32();
+  const uint32_t uid = r.u32();
+  const uint32_t gid = r.u32();
+  if (r.bad()) return Malformed();
+  const mode_t mask = umask(0);
+  const int made = mknodat(dir, name, mode, makedev(major_number, minor_number));
+  umask(mask);
+  if (made != 0) return Fail("mknodat", name);
+  return Own(dir, name, uid, gid);
+}
+
+// u32 slot, str name, str target, u32 uid, u32 gid
+Failure StepSymlinkIn(Run& run, Reader& r) {
+  const int dir = run.slots.get(r.u32());
+  const char* name = r.str();
+  const char* target = r.str();
+  const uint32_t uid = r.u32();
+  const uint32_t gid = r.u32();
+  if (r.bad()) return Malformed();
+  if (symlinkat(target, dir, name) != 0) return Fail("symlinkat", name);
+  return Own(dir, name, uid, gid);
+}
+
+// u32 slot, str name, u32 mode, u32 uid, u32 gid
+Failure StepMkdirIn(Run& run, Reader& r) {
+  const int dir = run.slots.get(r.u32());
+  const char* name = r.str();
+  const uint32_t mode = r.u32();
+  const uint32_t uid = r.u32();
+  const uint32_t gid = r.u32();
+  if (r.bad()) return Malformed();
+  if (mkdirat(dir, name, mode) != 0 && errno != EEXIST) return Fail("mkdirat", name);
+  return Own(dir, name, uid, gid);
+}
+
+}  // namespace nsbox
