@@ -1,6 +1,14 @@
+export * from './build.js';
+export * from './capabilities.js';
 export type { Healthcheck, ImageConfig, ImageExecution } from './image-config.js';
 export { parseJson, stringifyJson } from './json.js';
+export * from './mounts.js';
 export * from './parse.js';
 export * from './request.js';
+export * from './resources.js';
+export * from './rlimits.js';
 export type * from './runtime.js';
 export type * from './runtime-linux.js';
+export * from './security.js';
+export * from './sysctls.js';
+export * from './user.js';
