@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { CgroupFacts } from './facts.js';
 import { parseMountinfo } from './mountinfo.js';
 
@@ -13,6 +13,8 @@ export interface CgroupSources {
   /** Reads a file below a mount point; undefined where it isn't there. */
   read: (file: string) => string | undefined;
   exists: (file: string) => boolean;
+  /** Contents of /sys/block/…/queue/scheduler: `[none] mq-deadline bfq`. */
+  schedulers: () => string[];
 }
 
 /** Reads a small file of /proc or /sys; undefined where it can't be read. */
@@ -32,7 +34,16 @@ export function cgroupSources(mountinfo: string): CgroupSources {
     cgroups: readSmall('/proc/cgroups') ?? '',
     read: readSmall,
     exists: existsSync,
+    schedulers: () => blockDevices().map((device) => readSmall(`/sys/block/${device}/queue/scheduler`) ?? ''),
   };
+}
+
+function blockDevices(): string[] {
+  try {
+    return readdirSync('/sys/block');
+  } catch {
+    return [];
+  }
 }
 
 /** Finds out which controller is bound where. See cgroups(7). */
@@ -70,6 +81,9 @@ export function cgroupFacts(sources: CgroupSources): CgroupFacts {
     controllers,
     v1,
     known: knownControllers(sources.cgroups, controllers, v1),
+    boundToV1: table(sources.cgroups, (hierarchy) => hierarchy !== '0'),
+    disabled: table(sources.cgroups, (_, enabled) => enabled === '0'),
+    ioWeight: ioWeightFile(sources, v2?.target, controllers, v1),
     own: {
       unified: below(v2?.root ?? '/', own[''] ?? '/'),
       v1: Object.fromEntries(Object.keys(v1).map((c) => [c, below(roots[c] ?? '/', own[c] ?? '/')])),
@@ -120,13 +134,39 @@ function below(root: string, path: string): string {
   return path.startsWith(`${root}/`) ? path.slice(root.length) : '/';
 }
 
-function knownControllers(table: string, controllers: string[], v1: Record<string, string>): string[] {
-  const known = new Set([...controllers.map((c) => (c === 'io' ? 'blkio' : c)), ...Object.keys(v1)]);
-  for (const line of table.split('\n')) {
-    const [name, , , enabled] = line.split(/\s+/);
-    if (name && !name.startsWith('#') && enabled === '1') known.add(name);
+function knownControllers(cgroups: string, controllers: string[], v1: Record<string, string>): string[] {
+  const enabled = table(cgroups, (_, on) => on === '1');
+  const mounted = [...controllers.map((c) => (c === 'io' ? 'blkio' : c)), ...Object.keys(v1)];
+  return [...new Set([...mounted, ...enabled])].sort();
+}
+
+/** Names of /proc/cgroups (`name hierarchy groups enabled`) that fit; see cgroups(7). */
+function table(cgroups: string, fits: (hierarchy: string, enabled: string) => boolean): string[] {
+  const names: string[] = [];
+  for (const line of cgroups.split('\n')) {
+    const [name, hierarchy, , enabled] = line.split(/\s+/);
+    if (name && !name.startsWith('#') && fits(hierarchy ?? '', enabled ?? '')) names.push(name);
   }
-  return [...known].sort();
+  return names;
+}
+
+function ioWeightFile(
+  sources: CgroupSources,
+  unified: string | undefined,
+  controllers: string[],
+  v1: Record<string, string>,
+): CgroupFacts['ioWeight'] {
+  const legacy = v1['blkio'];
+  if (legacy) {
+    if (sources.exists(`${legacy}/blkio.bfq.io_service_bytes`)) return 'blkio.bfq.weight';
+    return sources.exists(`${legacy}/blkio.weight`) ? 'blkio.weight' : null;
+  }
+  if (!unified || !controllers.includes('io')) return null;
+  const schedulers = sources.schedulers();
+  if (schedulers.some((s) => s.includes('[bfq]'))) return 'io.bfq.weight';
+  // io.cost.qos is at the real root alone; io.weight everywhere else.
+  if (sources.exists(`${unified}/io.cost.qos`) || sources.exists(`${unified}/io.weight`)) return 'io.weight';
+  return schedulers.some((s) => s.includes('bfq')) ? 'io.bfq.weight' : null;
 }
 
 function cpusetOf(sources: CgroupSources, root: string | undefined): { cpus: string; mems: string } {

@@ -10,7 +10,7 @@ import { parseRelease, probeFeatures } from './features.js';
 import { filesystemOf } from './filesystem.js';
 import { idFacts } from './ids.js';
 
-const LAYOUT = 3;
+const LAYOUT = 4;
 
 /** What is probed once per boot, kernel, cgroup layout and root directory. */
 interface CacheRecord {

@@ -4,7 +4,7 @@
  */
 export interface HostFacts {
   /** Layout of this record; another number is collected anew. */
-  readonly layout: 3;
+  readonly layout: 4;
   readonly kernel: {
     /** As uname -r. */
     readonly release: string;
@@ -114,6 +114,12 @@ export interface CgroupFacts {
   readonly v1: Readonly<Record<string, string>>;
   /** Controllers the kernel was built with and not told to leave out (/proc/cgroups, enabled = 1). */
   readonly known: readonly string[];
+  /** Controllers bound to a v1 hierarchy somewhere, though it may not be mounted here (/proc/cgroups, hierarchy ≠ 0). */
+  readonly boundToV1: readonly string[];
+  /** Controllers switched off on the kernel's command line (cgroup_disable=). */
+  readonly disabled: readonly string[];
+  /** The file that takes a weight for block IO; null where neither bfq, cfq nor iocost is there. */
+  readonly ioWeight: 'io.bfq.weight' | 'io.weight' | 'blkio.bfq.weight' | 'blkio.weight' | null;
   /** Our own group below each mount point: of cgroup2 and by v1 controller. */
   readonly own: { readonly unified: string; readonly v1: Readonly<Record<string, string>> };
   /** False inside a container whose cgroup namespace begins below the real root: processes may then not stay in a group with controllers. */
