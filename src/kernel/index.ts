@@ -3,4 +3,5 @@ export * from './bpf.js';
 export * from './fs.js';
 export * from './locks.js';
 export * from './probe.js';
+export * from './seccomp.js';
 export * from './wire.js';
