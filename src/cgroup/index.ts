@@ -2,3 +2,5 @@ export * from './device-program.js';
 export * from './limits.js';
 export * from './path.js';
 export * from './plan.js';
+export * from './stats.js';
+export * from './tree.js';
