@@ -9,6 +9,8 @@ export * from './resources.js';
 export * from './rlimits.js';
 export type * from './runtime.js';
 export type * from './runtime-linux.js';
+export * from './seccomp-profile.js';
+export * from './seccomp-program.js';
 export * from './security.js';
 export * from './sysctls.js';
 export * from './user.js';

@@ -118,7 +118,7 @@ export const resourcesSchema = z.object({
   unified: z.optional(stringMap),
 });
 
-const seccompArch = z.enum([
+export const seccompArch = z.enum([
   'SCMP_ARCH_X86',
   'SCMP_ARCH_X86_64',
   'SCMP_ARCH_X32',
@@ -171,6 +171,13 @@ const seccompArgSchema = z.object({
   ]),
 });
 
+export const syscallSchema = z.object({
+  names: z.array(z.string()).check(z.minLength(1)),
+  action: seccompAction,
+  errnoRet: z.optional(uint32),
+  args: z.optional(z.array(seccompArgSchema)),
+});
+
 export const seccompSchema = z.object({
   defaultAction: seccompAction,
   defaultErrnoRet: z.optional(uint32),
@@ -187,16 +194,7 @@ export const seccompSchema = z.object({
   ),
   listenerPath: z.optional(z.string()),
   listenerMetadata: z.optional(z.string()),
-  syscalls: z.optional(
-    z.array(
-      z.object({
-        names: z.array(z.string()).check(z.minLength(1)),
-        action: seccompAction,
-        errnoRet: z.optional(uint32),
-        args: z.optional(z.array(seccompArgSchema)),
-      }),
-    ),
-  ),
+  syscalls: z.optional(z.array(syscallSchema)),
 });
 
 const timeOffset = z.object({ secs: z._default(int64, 0), nanosecs: z._default(uint32, 0) });
