@@ -1,6 +1,7 @@
 // Who: the monitor, after the clone. Where: the host's namespaces. What it makes is attached nowhere: a mount
 // is an fd, and the kernel drops it with the last reference. Nothing here appears in the host's mount table.
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -116,6 +117,7 @@ Failure StepOverlay(Run& run, Reader& r) {
   if (r.bad()) return Malformed();
   Fd fs(SysFsopen("overlay"));
   if (!fs.ok()) return Fail("fsopen", "overlay");
+  SysFsconfig(fs.get(), kFsconfigString, "source", "overlay", 0);
   std::vector<Fd> layers;  // open until the superblock holds them
   std::string joined;
   for (uint32_t i = 0; i < count; i++) {
@@ -195,51 +197,84 @@ Failure StepFsMount(Run& run, Reader& r) {
   return Ok();
 }
 
-static Failure Own(int dir, const char* path, uint32_t uid, uint32_t gid) {
-  if (fchownat(dir, path, uid, gid, AT_SYMLINK_NOFOLLOW) != 0) return Fail("fchownat", path);
+// Opens the directory of a path inside a detached mount and gives the last name. The mount may be an image's
+// root, so every component is resolved in it.
+static Failure Parent(int mount, const char* path, Fd* parent, const char** name) {
+  char prefix[PATH_MAX];
+  const char* slash = strrchr(path, '/');
+  *name = slash ? slash + 1 : path;
+  const size_t size = slash ? static_cast<size_t>(slash - path) : 0;
+  if (size >= sizeof(prefix)) return Fail("openat2", path, ENAMETOOLONG);
+  memcpy(prefix, path, size);
+  prefix[size] = 0;
+  parent->reset(OpenInRoot(mount, size ? prefix : "/", O_PATH | O_DIRECTORY));
+  if (!parent->ok()) return Fail("openat2", path);
   return Ok();
 }
 
-// u32 slot, str name, u32 type and permission bits, u32 major, u32 minor, u32 uid, u32 gid. The mount was
-// made by us a moment ago and nothing else can reach it, so plain names are safe.
+static Failure Own(int dir, const char* name, uint32_t uid, uint32_t gid, const char* path) {
+  if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0) return Fail("fchownat", path);
+  return Ok();
+}
+
+// u32 slot, str path, u32 type and permission bits, u32 major, u32 minor, u32 uid, u32 gid
 Failure StepNode(Run& run, Reader& r) {
-  const int dir = run.slots.get(r.u32());
-  const char* name = r.str();
+  const int mount = run.slots.get(r.u32());
+  const char* path = r.str();
   const uint32_t mode = r.u32();
   const uint32_t major_number = r.u32();
   const uint32_t minor_number = r.u32();
   const uint32_t uid = r.u32();
   const uint32_t gid = r.u32();
   if (r.bad()) return Malformed();
+  Fd dir;
+  const char* name;
+  NSBOX_TRY(Parent(mount, path, &dir, &name));
+  const dev_t device = makedev(major_number, minor_number);
   const mode_t mask = umask(0);
-  const int made = mknodat(dir, name, mode, makedev(major_number, minor_number));
+  int made = mknodat(dir.get(), name, mode, device);
   umask(mask);
-  if (made != 0) return Fail("mknodat", name);
-  return Own(dir, name, uid, gid);
+  if (made != 0 && errno == EEXIST) {  // an image that brings the very node is as good
+    struct stat st;
+    if (fstatat(dir.get(), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & S_IFMT) == (mode & S_IFMT) &&
+        (st.st_rdev == device || S_ISFIFO(st.st_mode))) {
+      made = 0;
+    } else {
+      errno = EEXIST;
+    }
+  }
+  if (made != 0) return Fail("mknodat", path);
+  return Own(dir.get(), name, uid, gid, path);
 }
 
-// u32 slot, str name, str target, u32 uid, u32 gid
+// u32 slot, str path, str target, u32 uid, u32 gid
 Failure StepSymlinkIn(Run& run, Reader& r) {
-  const int dir = run.slots.get(r.u32());
-  const char* name = r.str();
+  const int mount = run.slots.get(r.u32());
+  const char* path = r.str();
   const char* target = r.str();
   const uint32_t uid = r.u32();
   const uint32_t gid = r.u32();
   if (r.bad()) return Malformed();
-  if (symlinkat(target, dir, name) != 0) return Fail("symlinkat", name);
-  return Own(dir, name, uid, gid);
+  Fd dir;
+  const char* name;
+  NSBOX_TRY(Parent(mount, path, &dir, &name));
+  if (symlinkat(target, dir.get(), name) != 0) return errno == EEXIST ? Ok() : Fail("symlinkat", path);
+  return Own(dir.get(), name, uid, gid, path);
 }
 
-// u32 slot, str name, u32 mode, u32 uid, u32 gid
+// u32 slot, str path, u32 mode, u32 uid, u32 gid
 Failure StepMkdirIn(Run& run, Reader& r) {
-  const int dir = run.slots.get(r.u32());
-  const char* name = r.str();
+  const int mount = run.slots.get(r.u32());
+  const char* path = r.str();
   const uint32_t mode = r.u32();
   const uint32_t uid = r.u32();
   const uint32_t gid = r.u32();
   if (r.bad()) return Malformed();
-  if (mkdirat(dir, name, mode) != 0 && errno != EEXIST) return Fail("mkdirat", name);
-  return Own(dir, name, uid, gid);
+  Fd dir;
+  const char* name;
+  NSBOX_TRY(Parent(mount, path, &dir, &name));
+  if (mkdirat(dir.get(), name, mode) != 0) return errno == EEXIST ? Ok() : Fail("mkdirat", path);
+  return Own(dir.get(), name, uid, gid, path);
 }
 
 }  // namespace nsbox

@@ -35,7 +35,8 @@ Failure StepAttachRoot(Run& run, Reader& r) {
   return Ok();
 }
 
-enum class Create : uint8_t { kNo = 0, kDirectory = 1, kFile = 2 };
+// kLikeSource: a directory for a directory, else an empty file.
+enum class Create : uint8_t { kNo = 0, kDirectory = 1, kFile = 2, kLikeSource = 3 };
 
 // Makes the missing directories of a path beneath the root, one component at a time, each resolved in the
 // root.
@@ -105,14 +106,23 @@ static Failure Spread(int mount, uint64_t propagation, bool recursive, const cha
   return Ok();
 }
 
+static Failure Like(int source, const char* path, Create* create) {
+  if (*create != Create::kLikeSource) return Ok();
+  struct stat st;
+  if (fstat(source, &st) != 0) return Fail("fstat", path);
+  *create = S_ISDIR(st.st_mode) ? Create::kDirectory : Create::kFile;
+  return Ok();
+}
+
 // u32 slot, str target, u8 create, u64 propagation, flag recursive
 Failure StepAttach(Run& run, Reader& r) {
   Fd tree = run.slots.take(r.u32());
   const char* path = r.str();
-  const Create create = static_cast<Create>(r.u8());
+  Create create = static_cast<Create>(r.u8());
   const uint64_t propagation = r.u64();
   const bool recursive = r.flag();
   if (r.bad()) return Malformed();
+  NSBOX_TRY(Like(tree.get(), path, &create));
   Fd target;
   NSBOX_TRY(OpenTarget(run, path, create, create == Create::kFile ? 0644 : 0755, &target));
   NSBOX_TRY(MoveOnto(tree.get(), target.get(), path));
@@ -140,10 +150,11 @@ Failure StepBindIn(Run& run, Reader& r) {
   MountAttr attr;
   attr.attr_set = r.u64();
   const bool recursive = r.flag();
-  const Create create = static_cast<Create>(r.u8());
+  Create create = static_cast<Create>(r.u8());
   if (r.bad()) return Malformed();
   Fd from(OpenInRoot(run.root, source, O_PATH));
   if (!from.ok()) return Fail("openat2", source);
+  NSBOX_TRY(Like(from.get(), path, &create));
   Fd tree(SysOpenTree(from.get(), "",
                       kOpenTreeClone | kOpenTreeCloexec | AT_EMPTY_PATH | (recursive ? kAtRecursive : 0)));
   if (!tree.ok()) return Fail("open_tree", source);

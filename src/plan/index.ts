@@ -1,0 +1,5 @@
+export * from './encode.js';
+export * from './identity.js';
+export * from './input.js';
+export * from './plan.js';
+export * from './steps.js';
