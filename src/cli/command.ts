@@ -31,6 +31,8 @@ export interface Flag {
   readonly default?: boolean | string | number;
   /** Accepted and left out of help: an older spelling. */
   readonly hidden?: boolean;
+  /** Known from Docker and not done by nsbox: giving it fails with this reason. Left out of help. */
+  readonly refused?: string;
   /** For a string flag given without a value, as in `--explain` and `--explain=json`. */
   readonly bare?: string;
 }

@@ -1,4 +1,4 @@
-import { InvalidError, NsboxError } from '../base/index.js';
+import { InvalidError, NsboxError, UnsupportedError } from '../base/index.js';
 import type { Flag, Flags, Input } from './command.js';
 import { parseBytes, parseSeconds } from './format/units.js';
 
@@ -37,6 +37,7 @@ export function parseFlags(table: Flags, argv: readonly string[], options: Parse
 
   const set = (name: string, flag: Flag, text: string): void => {
     given.add(name);
+    if (flag.refused !== undefined) throw new UnsupportedError(`--${name} is not supported: ${flag.refused}`);
     if (flag.type === 'list') (values[name] as string[]).push(text);
     else values[name] = convert(flagName(name, flag), flag, text);
   };

@@ -14,7 +14,7 @@ export function commandHelp(command: Command): string {
     parts.push(`Aliases:\n  ${[command.name, ...command.aliases].map((a) => `nsbox ${a}`).join(', ')}`);
   }
   const rows = Object.entries(command.options)
-    .filter(([, flag]) => !flag.hidden)
+    .filter(([, flag]) => !flag.hidden && flag.refused === undefined)
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([name, flag]): [string, string] => [flagColumn(name, flag), flag.help + defaultText(flag)]);
   if (rows.length > 0) parts.push(`Options:\n${columns(rows)}`);

@@ -66,6 +66,8 @@ export interface ContainerRequest {
   networks: NetworkRequest[];
   ports: PortRequest[];
   publishAll: boolean;
+  /** Ports made known besides the image's (--expose), as `80/tcp`. */
+  exposed?: string[] | undefined;
   extraHosts: string[];
   dns: string[];
   dnsSearch: string[];
