@@ -194,7 +194,7 @@ function readIo({ unified, v1 }: Groups): IoUsage[] {
   const text = unified ? readGroupFile(unified, 'io.stat') : undefined;
   const out: IoUsage[] = [];
   for (const line of (text ?? '').split('\n')) {
-    const [device, ...pairs] = line.split(' ');
+    const [device, ...pairs] = line.split(' ').filter(Boolean);
     if (!device || pairs.length === 0) continue;
     const values = Object.fromEntries(pairs.map((p) => p.split('=') as [string, string]));
     out.push({
