@@ -1,4 +1,5 @@
 export * from './device-program.js';
+export * from './launch.js';
 export * from './limits.js';
 export * from './path.js';
 export * from './plan.js';

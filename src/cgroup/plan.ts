@@ -31,6 +31,8 @@ export interface CgroupPlace {
   path: string;
   /** `unified`, or the v1 controller. */
   hierarchy: string;
+  /** v1 controllers of this group: several where they share a mount. */
+  controllers: string[];
   join: 'clone' | 'write';
 }
 
@@ -204,7 +206,7 @@ function planUnified(plan: CgroupPlan, limits: Limit[], facts: CgroupFacts, opti
   if (!facts.unified || !facts.writable) return;
   const group = facts.unified + plan.path;
   plan.unified = group;
-  plan.groups.push({ path: group, hierarchy: 'unified', join: 'clone' });
+  plan.groups.push({ path: group, hierarchy: 'unified', controllers: [], join: 'clone' });
   const needed = [...new Set(limits.map((l) => l.controller))].filter((c) => c !== 'cgroup');
   const extra =
     options.statistics === false
@@ -265,8 +267,10 @@ function planLegacy(
     if (!mount) continue;
     const group = mount + plan.path;
     // Co-mounted controllers share one group.
-    if (!plan.groups.some((g) => g.path === group)) {
-      plan.groups.push({ path: group, hierarchy: controller, join: 'write' });
+    const there = plan.groups.find((g) => g.path === group);
+    if (there && !there.controllers.includes(controller)) there.controllers.push(controller);
+    if (!there) {
+      plan.groups.push({ path: group, hierarchy: controller, controllers: [controller], join: 'write' });
       for (const level of [...ancestors(plan.path), plan.path]) {
         plan.steps.push({ op: 'mkdir', path: mount + level });
       }
@@ -326,7 +330,7 @@ function planDevices(
   const mount = facts.v1['devices'];
   if (mount) {
     const group = mount + plan.path;
-    plan.groups.push({ path: group, hierarchy: 'devices', join: 'write' });
+    plan.groups.push({ path: group, hierarchy: 'devices', controllers: ['devices'], join: 'write' });
     for (const level of [...ancestors(plan.path), plan.path])
       plan.steps.push({ op: 'mkdir', path: mount + level });
     plan.devices = { how: 'v1', directory: group, rules: [...rules] };

@@ -77,15 +77,21 @@ export interface NetworkUsage {
   txDropped: number;
 }
 
-/** Reads all figures of a container. A group that is gone reads as zero. */
-export function readUsage(groups: Groups): Usage {
+/** Reads one file of a group; undefined where it isn't there. */
+export type GroupReader = (directory: string, name: string) => string | undefined;
+
+/**
+ * Reads all figures of a container. A group that is gone reads as zero.
+ * @param read where the files come from; default the kernel. The monitor's last report is another source.
+ */
+export function readUsage(groups: Groups, read: GroupReader = readGroupFile): Usage {
   return {
-    cpu: readCpu(groups),
-    memory: readMemory(groups),
-    pids: readPids(groups),
-    io: readIo(groups),
-    pressure: readPressure(groups),
-    events: readEvents(groups),
+    cpu: readCpu(groups, read),
+    memory: readMemory(groups, read),
+    pids: readPids(groups, read),
+    io: readIo(groups, read),
+    pressure: readPressure(groups, read),
+    events: readEvents(groups, read),
   };
 }
 
@@ -101,9 +107,9 @@ function numberOf(text: string | undefined): number {
   return Number.isFinite(n) ? n : 0;
 }
 
-function readCpu({ unified, v1 }: Groups): Usage['cpu'] {
+function readCpu({ unified, v1 }: Groups, read: GroupReader): Usage['cpu'] {
   const out = { usageUsec: 0, userUsec: 0, systemUsec: 0, periods: 0, throttledPeriods: 0, throttledUsec: 0 };
-  const stat = unified ? readGroupFile(unified, 'cpu.stat') : undefined;
+  const stat = unified ? read(unified, 'cpu.stat') : undefined;
   if (stat !== undefined) {
     out.usageUsec = keyOf(stat, 'usage_usec') ?? 0;
     out.userUsec = keyOf(stat, 'user_usec') ?? 0;
@@ -113,13 +119,13 @@ function readCpu({ unified, v1 }: Groups): Usage['cpu'] {
     out.throttledUsec = keyOf(stat, 'throttled_usec') ?? 0;
   } else if (v1['cpuacct']) {
     // Nanoseconds, and ticks of 10 ms.
-    out.usageUsec = Math.round(numberOf(readGroupFile(v1['cpuacct'], 'cpuacct.usage')) / 1000);
-    const ticks = readGroupFile(v1['cpuacct'], 'cpuacct.stat');
+    out.usageUsec = Math.round(numberOf(read(v1['cpuacct'], 'cpuacct.usage')) / 1000);
+    const ticks = read(v1['cpuacct'], 'cpuacct.stat');
     out.userUsec = (keyOf(ticks, 'user') ?? 0) * 10_000;
     out.systemUsec = (keyOf(ticks, 'system') ?? 0) * 10_000;
   }
   if (v1['cpu']) {
-    const held = readGroupFile(v1['cpu'], 'cpu.stat');
+    const held = read(v1['cpu'], 'cpu.stat');
     out.periods = keyOf(held, 'nr_periods') ?? 0;
     out.throttledPeriods = keyOf(held, 'nr_throttled') ?? 0;
     out.throttledUsec = Math.round((keyOf(held, 'throttled_time') ?? 0) / 1000);
@@ -127,36 +133,36 @@ function readCpu({ unified, v1 }: Groups): Usage['cpu'] {
   return out;
 }
 
-function readMemory({ unified, v1 }: Groups): Usage['memory'] {
-  if (v1['memory']) return readLegacyMemory(v1['memory']);
-  const read = (name: string): string | undefined => (unified ? readGroupFile(unified, name) : undefined);
-  const total = numberOf(read('memory.current'));
-  const stat = read('memory.stat');
-  const peak = read('memory.peak');
+function readMemory({ unified, v1 }: Groups, read: GroupReader): Usage['memory'] {
+  if (v1['memory']) return readLegacyMemory(v1['memory'], read);
+  const file = (name: string): string | undefined => (unified ? read(unified, name) : undefined);
+  const total = numberOf(file('memory.current'));
+  const stat = file('memory.stat');
+  const peak = file('memory.peak');
   return {
     usage: workingSet(total, keyOf(stat, 'inactive_file')),
     total,
     cache: keyOf(stat, 'file') ?? 0,
     anon: keyOf(stat, 'anon') ?? 0,
-    swap: numberOf(read('memory.swap.current')),
+    swap: numberOf(file('memory.swap.current')),
     peak: peak === undefined ? null : numberOf(peak),
-    limit: limitOf(read('memory.max')),
-    swapLimit: limitOf(read('memory.swap.max')),
+    limit: limitOf(file('memory.max')),
+    swapLimit: limitOf(file('memory.swap.max')),
   };
 }
 
-function readLegacyMemory(directory: string): Usage['memory'] {
-  const total = numberOf(readGroupFile(directory, 'memory.usage_in_bytes'));
-  const stat = readGroupFile(directory, 'memory.stat');
-  const limit = limitOf(readGroupFile(directory, 'memory.limit_in_bytes'));
-  const both = limitOf(readGroupFile(directory, 'memory.memsw.limit_in_bytes'));
+function readLegacyMemory(directory: string, read: GroupReader): Usage['memory'] {
+  const total = numberOf(read(directory, 'memory.usage_in_bytes'));
+  const stat = read(directory, 'memory.stat');
+  const limit = limitOf(read(directory, 'memory.limit_in_bytes'));
+  const both = limitOf(read(directory, 'memory.memsw.limit_in_bytes'));
   return {
     usage: workingSet(total, keyOf(stat, 'total_inactive_file')),
     total,
     cache: keyOf(stat, 'total_cache') ?? 0,
     anon: keyOf(stat, 'total_rss') ?? 0,
     swap: keyOf(stat, 'total_swap') ?? 0,
-    peak: numberOf(readGroupFile(directory, 'memory.max_usage_in_bytes')),
+    peak: numberOf(read(directory, 'memory.max_usage_in_bytes')),
     limit,
     swapLimit: both === null || limit === null ? null : Math.max(0, both - limit),
   };
@@ -166,12 +172,12 @@ function workingSet(total: number, inactive: number | undefined): number {
   return inactive !== undefined && inactive < total ? total - inactive : total;
 }
 
-function readPids({ unified, v1 }: Groups): Usage['pids'] {
+function readPids({ unified, v1 }: Groups, read: GroupReader): Usage['pids'] {
   const directory = v1['pids'] ?? unified;
   if (!directory) return { current: 0, limit: null };
-  const current = readGroupFile(directory, 'pids.current');
+  const current = read(directory, 'pids.current');
   if (current !== undefined) {
-    return { current: numberOf(current), limit: limitOf(readGroupFile(directory, 'pids.max')) };
+    return { current: numberOf(current), limit: limitOf(read(directory, 'pids.max')) };
   }
   return { current: countThreads(directory), limit: null };
 }
@@ -189,9 +195,9 @@ function countThreads(directory: string): number {
   return count;
 }
 
-function readIo({ unified, v1 }: Groups): IoUsage[] {
-  if (v1['blkio']) return readLegacyIo(v1['blkio']);
-  const text = unified ? readGroupFile(unified, 'io.stat') : undefined;
+function readIo({ unified, v1 }: Groups, read: GroupReader): IoUsage[] {
+  if (v1['blkio']) return readLegacyIo(v1['blkio'], read);
+  const text = unified ? read(unified, 'io.stat') : undefined;
   const out: IoUsage[] = [];
   for (const line of (text ?? '').split('\n')) {
     const [device, ...pairs] = line.split(' ').filter(Boolean);
@@ -209,14 +215,14 @@ function readIo({ unified, v1 }: Groups): IoUsage[] {
 }
 
 /** Lines `254:0 Read 4096`; the bfq files count what the throttle files don't see only where bfq schedules. */
-function readLegacyIo(directory: string): IoUsage[] {
+function readLegacyIo(directory: string, read: GroupReader): IoUsage[] {
   const devices = new Map<string, IoUsage>();
-  const fill = (name: string, read: 'readBytes' | 'reads', write: 'writeBytes' | 'writes'): void => {
-    for (const line of (readGroupFile(directory, name) ?? '').split('\n')) {
+  const fill = (name: string, reads: 'readBytes' | 'reads', writes: 'writeBytes' | 'writes'): void => {
+    for (const line of (read(directory, name) ?? '').split('\n')) {
       const [device, what, value] = line.split(' ');
       if (!device || (what !== 'Read' && what !== 'Write')) continue;
       const entry = devices.get(device) ?? { device, readBytes: 0, writeBytes: 0, reads: 0, writes: 0 };
-      entry[what === 'Read' ? read : write] = numberOf(value);
+      entry[what === 'Read' ? reads : writes] = numberOf(value);
       devices.set(device, entry);
     }
   };
@@ -225,11 +231,11 @@ function readLegacyIo(directory: string): IoUsage[] {
   return [...devices.values()];
 }
 
-function readPressure({ unified }: Groups): Usage['pressure'] {
+function readPressure({ unified }: Groups, read: GroupReader): Usage['pressure'] {
   if (!unified) return null;
-  const cpu = readGroupFile(unified, 'cpu.pressure');
-  const memory = readGroupFile(unified, 'memory.pressure');
-  const io = readGroupFile(unified, 'io.pressure');
+  const cpu = read(unified, 'cpu.pressure');
+  const memory = read(unified, 'memory.pressure');
+  const io = read(unified, 'io.pressure');
   if (cpu === undefined || memory === undefined || io === undefined) return null;
   return { cpu: parsePressure(cpu), memory: parsePressure(memory), io: parsePressure(io) };
 }
@@ -250,21 +256,21 @@ export function parsePressure(text: string): Pressure {
   return { some: line('some'), full: line('full') };
 }
 
-function readEvents({ unified, v1 }: Groups): Usage['events'] {
+function readEvents({ unified, v1 }: Groups, read: GroupReader): Usage['events'] {
   const out = { memoryHigh: 0, memoryMax: 0, oom: 0, oomKill: 0, pidsMax: 0 };
   if (v1['memory']) {
-    out.oomKill = keyOf(readGroupFile(v1['memory'], 'memory.oom_control'), 'oom_kill') ?? 0;
+    out.oomKill = keyOf(read(v1['memory'], 'memory.oom_control'), 'oom_kill') ?? 0;
     out.oom = out.oomKill;
-    out.memoryMax = numberOf(readGroupFile(v1['memory'], 'memory.failcnt'));
+    out.memoryMax = numberOf(read(v1['memory'], 'memory.failcnt'));
   } else if (unified) {
-    const memory = readGroupFile(unified, 'memory.events');
+    const memory = read(unified, 'memory.events');
     out.memoryHigh = keyOf(memory, 'high') ?? 0;
     out.memoryMax = keyOf(memory, 'max') ?? 0;
     out.oom = keyOf(memory, 'oom') ?? 0;
     out.oomKill = keyOf(memory, 'oom_kill') ?? 0;
   }
   const pids = v1['pids'] ?? unified;
-  if (pids) out.pidsMax = keyOf(readGroupFile(pids, 'pids.events'), 'max') ?? 0;
+  if (pids) out.pidsMax = keyOf(read(pids, 'pids.events'), 'max') ?? 0;
   return out;
 }
 
