@@ -17,6 +17,8 @@ export interface PlanInput {
   seccomp?: { program: Uint8Array; flags: number; listener?: { passed: string; state: string } };
   /** Who wires the network while init works: the runtime, at a sync point. */
   networkSync?: boolean;
+  /** A client is connected to the monitor before the program starts, so that no output is lost. */
+  attachSync?: boolean;
   /** Bind mounts are shown with the container's ids (idmapped), as far as their filesystem can. */
   idmapBinds?: boolean;
   /** For mounts with a mapping of their own: destination → name of the passed user namespace. */

@@ -58,6 +58,7 @@ export function plan(input: PlanInput): LaunchPlan {
     out.parent.push({ op: 'procWrite', name: 'oom_score_adj', data: String(process.oomScoreAdj) });
   }
   if (input.networkSync) out.parent.push({ op: 'sync', point: 'network', firstRunOnly: true });
+  if (input.attachSync) out.parent.push({ op: 'sync', point: 'attach', firstRunOnly: true });
   stdioOwner(input, process, out);
   let startSlot = -1;
   if (input.waitStart) {
@@ -79,6 +80,7 @@ export function plan(input: PlanInput): LaunchPlan {
     rootAttributes(spec, init);
   }
   if (input.networkSync) init.push({ op: 'sync', point: 'network', firstRunOnly: true });
+  if (input.attachSync) init.push({ op: 'sync', point: 'attach', firstRunOnly: true });
   if (startSlot >= 0) init.push({ op: 'waitStart', slot: startSlot });
   for (const h of spec.hooks?.startContainer ?? []) init.push(hookStep(h, 'startContainer', input.hookState));
   become(input, process, out, { userNamespace, passedSlot });

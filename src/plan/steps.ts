@@ -35,7 +35,7 @@ export const LISTS = ['prepare', 'clone', 'parent', 'init', 'exit', 'finish'] as
 export type ListName = (typeof LISTS)[number];
 
 /** Points at which runtime and container wait for each other. */
-export const SYNC = { network: 0, createRuntime: 1 } as const;
+export const SYNC = { network: 0, createRuntime: 1, attach: 2 } as const;
 export type SyncPoint = keyof typeof SYNC;
 
 export type NamespaceKind = 'user' | 'mount' | 'pid' | 'network' | 'ipc' | 'uts' | 'cgroup' | 'time';
