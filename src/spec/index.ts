@@ -8,6 +8,7 @@ export * from './request.js';
 export * from './resources.js';
 export * from './rlimits.js';
 export type * from './runtime.js';
+export type { OciFeatures } from './runtime-features.js';
 export type * from './runtime-linux.js';
 export * from './seccomp-profile.js';
 export * from './seccomp-program.js';

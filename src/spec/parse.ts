@@ -3,6 +3,7 @@ import { InvalidError } from '../base/index.js';
 import type { ImageConfig } from './image-config.js';
 import { parseJson } from './json.js';
 import type { OciState, Spec, SpecProcess } from './runtime.js';
+import type { OciFeatures } from './runtime-features.js';
 import type { SpecResources, SpecSeccomp } from './runtime-linux.js';
 
 /** A document that was accepted, and the fields in it that its schema doesn't know. */
@@ -47,6 +48,12 @@ export async function parseSeccomp(source: unknown, name = 'seccomp'): Promise<P
 export async function parseState(source: unknown, name = 'state'): Promise<Parsed<OciState>> {
   const { stateSchema } = await import('./runtime.js');
   return parse(stateSchema, source, name);
+}
+
+/** Validates what a runtime's `features` command prints. */
+export async function parseFeatures(source: unknown, name = 'features'): Promise<Parsed<OciFeatures>> {
+  const { featuresSchema } = await import('./runtime-features.js');
+  return parse(featuresSchema, source, name);
 }
 
 /** Validates the configuration of an image. Fields beyond the standard are kept. */
@@ -183,9 +190,12 @@ function unknownFields(
 /** The version of runtime-spec that nsbox implements. */
 export const OCI_VERSION = '1.3.0';
 
-/** Any 1.x is accepted (later minors only add fields, which are then named as unknown), as are 1.0's candidates. */
+/**
+ * Any 1.x is accepted (later minors only add fields, which are then named as unknown), and the drafts before it, which
+ * old bundles still carry.
+ */
 function checkVersion(version: string, name: string): void {
-  if (/^1\.\d+\.\d+([-+].*)?$/.test(version)) return;
+  if (/^[01]\.\d+\.\d+([-+].*)?$/.test(version)) return;
   throw new InvalidError(
     /^\d+\.\d+\.\d+([-+].*)?$/.test(version)
       ? `${name}: ociVersion: expected version 1 of runtime-spec, received ${JSON.stringify(version)}`

@@ -27,8 +27,10 @@ const deviceSchema = z.object({
   gid: z.optional(uint32),
 });
 
+export const namespaceType = z.enum(['mount', 'pid', 'network', 'uts', 'ipc', 'user', 'cgroup', 'time']);
+
 const namespaceSchema = z.object({
-  type: z.enum(['mount', 'pid', 'network', 'uts', 'ipc', 'user', 'cgroup', 'time']),
+  type: namespaceType,
   path: z.optional(z.string()),
 });
 
@@ -144,7 +146,7 @@ export const seccompArch = z.enum([
   'SCMP_ARCH_RISCV64',
 ]);
 
-const seccompAction = z.enum([
+export const seccompAction = z.enum([
   'SCMP_ACT_KILL',
   'SCMP_ACT_KILL_PROCESS',
   'SCMP_ACT_KILL_THREAD',
@@ -156,19 +158,28 @@ const seccompAction = z.enum([
   'SCMP_ACT_NOTIFY',
 ]);
 
+export const seccompOperator = z.enum([
+  'SCMP_CMP_NE',
+  'SCMP_CMP_LT',
+  'SCMP_CMP_LE',
+  'SCMP_CMP_EQ',
+  'SCMP_CMP_GE',
+  'SCMP_CMP_GT',
+  'SCMP_CMP_MASKED_EQ',
+]);
+
+export const seccompFlag = z.enum([
+  'SECCOMP_FILTER_FLAG_TSYNC',
+  'SECCOMP_FILTER_FLAG_LOG',
+  'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
+  'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
+]);
+
 const seccompArgSchema = z.object({
   index: uint32.check(z.lte(5, { error: 'expected the index of an argument, 0 to 5' })),
   value: exactUint64,
   valueTwo: z.optional(exactUint64),
-  op: z.enum([
-    'SCMP_CMP_NE',
-    'SCMP_CMP_LT',
-    'SCMP_CMP_LE',
-    'SCMP_CMP_EQ',
-    'SCMP_CMP_GE',
-    'SCMP_CMP_GT',
-    'SCMP_CMP_MASKED_EQ',
-  ]),
+  op: seccompOperator,
 });
 
 export const syscallSchema = z.object({
@@ -182,16 +193,7 @@ export const seccompSchema = z.object({
   defaultAction: seccompAction,
   defaultErrnoRet: z.optional(uint32),
   architectures: z.optional(z.array(seccompArch)),
-  flags: z.optional(
-    z.array(
-      z.enum([
-        'SECCOMP_FILTER_FLAG_TSYNC',
-        'SECCOMP_FILTER_FLAG_LOG',
-        'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
-        'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV',
-      ]),
-    ),
-  ),
+  flags: z.optional(z.array(seccompFlag)),
   listenerPath: z.optional(z.string()),
   listenerMetadata: z.optional(z.string()),
   syscalls: z.optional(z.array(syscallSchema)),

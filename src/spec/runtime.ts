@@ -16,7 +16,7 @@ const hookSchema = z.object({
   args: z.optional(strings),
   env: z.optional(strings),
   /** Seconds, more than zero. */
-  timeout: z.optional(int32.check(z.gte(1))),
+  timeout: z.optional(int32.check(z.gte(1, { error: 'expected at least 1' }))),
 });
 
 const hooks = z.optional(z.array(hookSchema));
