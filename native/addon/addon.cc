@@ -7,6 +7,7 @@ void RegisterFs(Napi::Env env, Napi::Object& exports);
 void RegisterHost(Napi::Env env, Napi::Object& exports);
 void RegisterBpf(Napi::Env env, Napi::Object& exports);
 void RegisterLaunch(Napi::Env env, Napi::Object& exports);
+void RegisterMounts(Napi::Env env, Napi::Object& exports);
 void RegisterSeccomp(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
@@ -16,6 +17,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterHost(env, exports);
   nsbox::RegisterBpf(env, exports);
   nsbox::RegisterLaunch(env, exports);
+  nsbox::RegisterMounts(env, exports);
   nsbox::RegisterSeccomp(env, exports);
   return exports;
 }

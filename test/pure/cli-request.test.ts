@@ -105,7 +105,7 @@ const accepted: [string[], Partial<ContainerRequest>][] = [
       mounts: [
         {
           type: 'volume',
-          source: 'v',
+          source: 'vv',
           target: '/d',
           readonly: false,
           createSource: false,

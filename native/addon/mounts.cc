@@ -1,0 +1,152 @@
+// Detached mounts for looking into images and stopped containers. See src/kernel/mounts.ts.
+//
+// What is made here is attached nowhere: it is an fd, usable as a directory, and the kernel drops the mount
+// with it.
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "addon/support.h"
+#include "launch/fd.h"
+#include "launch/sys.h"
+
+namespace nsbox {
+
+namespace {
+
+// The reason that the kernel left in the filesystem context's log, see fsopen(2).
+std::string Reason(int fs) {
+  char line[256];
+  const ssize_t n = read(fs, line, sizeof(line) - 1);
+  return n > 2 ? std::string(line + 2, static_cast<size_t>(n) - 2) : std::string();
+}
+
+Napi::Value ThrowFs(Napi::Env env, int fs, const char* syscall, const std::string& path) {
+  const int err = errno;
+  const std::string reason = Reason(fs);
+  return ThrowErrno(env, syscall, reason.empty() ? path : path + " (" + reason + ")", err);
+}
+
+std::string Link(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+// Adds lower directories in the newest form that this kernel takes: fds (6.13), one string each (6.8), one
+// string.
+bool SetLowers(int fs, const std::vector<Fd>& lowers) {
+  bool first = true;
+  bool single = false;
+  for (const Fd& fd : lowers) {
+    if (!single && SysFsconfig(fs, kFsconfigFd, "lowerdir+", nullptr, fd.get()) == 0) {
+      first = false;
+      continue;
+    }
+    if (!first && !single) return false;
+    single = true;
+    if (SysFsconfig(fs, kFsconfigString, "lowerdir+", Link(fd.get()).c_str(), 0) != 0) {
+      if (!first) return false;
+      std::string joined;
+      for (const Fd& l : lowers) joined += (joined.empty() ? "" : ":") + Link(l.get());
+      return SysFsconfig(fs, kFsconfigString, "lowerdir", joined.c_str(), 0) == 0;
+    }
+    first = false;
+  }
+  return true;
+}
+
+// openOverlay(lowers: topmost first, upper or "", work, idmap: fd of a user namespace or -1, attrs) → mount
+// fd
+Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Napi::Array paths = info[0].As<Napi::Array>();
+  const std::string upper[] = {Bytes(info, 1), Bytes(info, 2)};
+  const int userns = Int(info, 3);
+  Fd fs(SysFsopen("overlay"));
+  if (!fs.ok()) return ThrowErrno(env, "fsopen", "overlay");
+  std::vector<Fd> lowers;
+  for (uint32_t i = 0; i < paths.Length(); i++) {
+    const std::string path = Bytes(paths.Get(i));
+    Fd fd(userns < 0 ? open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)
+                     : SysOpenTree(AT_FDCWD, path.c_str(), kOpenTreeClone | kOpenTreeCloexec));
+    if (!fd.ok()) return ThrowErrno(env, userns < 0 ? "open" : "open_tree", path);
+    if (userns >= 0) {
+      MountAttr attr;
+      attr.attr_set = kAttrIdmap;
+      attr.userns_fd = static_cast<uint64_t>(userns);
+      if (SysMountSetattr(fd.get(), "", AT_EMPTY_PATH, &attr) != 0)
+        return ThrowErrno(env, "mount_setattr", path);
+    }
+    lowers.push_back(std::move(fd));
+  }
+  if (!SetLowers(fs.get(), lowers)) return ThrowFs(env, fs.get(), "fsconfig", "overlay");
+  std::vector<Fd> uppers;
+  const char* keys[] = {"upperdir", "workdir"};
+  for (size_t i = 0; i < 2 && !upper[0].empty(); i++) {
+    Fd fd(open(upper[i].c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.ok()) return ThrowErrno(env, "open", upper[i]);
+    if (SysFsconfig(fs.get(), kFsconfigString, keys[i], Link(fd.get()).c_str(), 0) != 0)
+      return ThrowFs(env, fs.get(), "fsconfig", upper[i]);
+    uppers.push_back(std::move(fd));
+  }
+  if (SysFsconfig(fs.get(), kFsconfigCreate, nullptr, nullptr, 0) != 0)
+    return ThrowFs(env, fs.get(), "fsconfig", "overlay");
+  Fd mount(SysFsmount(fs.get(), Uint(info, 4)));
+  if (!mount.ok()) return ThrowFs(env, fs.get(), "fsmount", "overlay");
+  return Napi::Number::New(env, mount.release());
+}
+
+// Runs in a process that shares our memory and has every signal blocked: it only waits to be killed.
+int Sleep(void*) {
+  for (;;) poll(nullptr, 0, -1);
+}
+
+bool WriteMap(pid_t pid, const char* file, uint32_t start, uint32_t size) {
+  char path[64], line[64];
+  snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+  const int n = snprintf(line, sizeof(line), "0 %u %u", start, size);
+  Fd fd(open(path, O_WRONLY | O_CLOEXEC));
+  return fd.ok() && write(fd.get(), line, static_cast<size_t>(n)) == n;
+}
+
+// userNamespace(start, size) → fd of a user namespace in which ids 0…size-1 are start…start+size-1 here
+Napi::Value UserNamespace(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  alignas(16) char stack[8192];
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  // No exit signal: a SIGCHLD is none of the embedder's business.
+  const pid_t pid = clone(Sleep, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, nullptr);
+  const int err = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return ThrowErrno(env, "clone", "", err);
+  int failed = 0;
+  Fd fd;
+  if (!WriteMap(pid, "uid_map", Uint(info, 0), Uint(info, 1)) ||
+      !WriteMap(pid, "gid_map", Uint(info, 0), Uint(info, 1))) {
+    failed = errno;
+  } else {
+    fd.reset(open(("/proc/" + std::to_string(pid) + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.ok()) failed = errno;
+  }
+  kill(pid, SIGKILL);
+  while (waitpid(pid, nullptr, __WCLONE) < 0 && errno == EINTR) {
+  }
+  if (failed) return ThrowErrno(env, "write", "uid_map", failed);
+  return Napi::Number::New(env, fd.release());
+}
+
+}  // namespace
+
+void RegisterMounts(Napi::Env env, Napi::Object& exports) {
+  Export(env, exports, "openOverlay", OpenOverlay);
+  Export(env, exports, "userNamespace", UserNamespace);
+}
+
+}  // namespace nsbox
