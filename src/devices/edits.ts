@@ -6,8 +6,8 @@ export interface DeviceEdits {
   nodes: DeviceNode[];
   cgroupRules: DeviceRule[];
   mounts: DeviceMount[];
-  /** Small files whose text is made here (a filtered /proc/driver/nvidia); the engine writes and binds them. */
-  files: DeviceFile[];
+  /** Directories whose few files are made here (a filtered /proc/driver/nvidia); stageEdits() makes mounts of them. */
+  trees: DeviceTree[];
   /** Links made in the container where nothing lies yet. */
   symlinks: { path: string; target: string }[];
   /** `KEY=value`; replace what the image says. */
@@ -61,10 +61,11 @@ export interface DeviceMount {
   options: string[];
 }
 
-export interface DeviceFile {
-  path: string;
-  content: string;
-  mode: number;
+export interface DeviceTree {
+  /** In the container. */
+  destination: string;
+  /** Paths relative to it. */
+  files: { path: string; content: string; mode: number }[];
 }
 
 export const HOOK_NAMES = [
@@ -99,7 +100,7 @@ export function emptyEdits(): DeviceEdits {
     nodes: [],
     cgroupRules: [],
     mounts: [],
-    files: [],
+    trees: [],
     symlinks: [],
     env: [],
     additionalGids: [],
@@ -122,7 +123,7 @@ export function mergeEdits(edits: DeviceEdits, more: DeviceEdits): void {
   for (const mount of more.mounts) {
     replace(edits.mounts, mount, (m) => m.destination === mount.destination);
   }
-  for (const file of more.files) replace(edits.files, file, (f) => f.path === file.path);
+  for (const tree of more.trees) replace(edits.trees, tree, (t) => t.destination === tree.destination);
   for (const link of more.symlinks) replace(edits.symlinks, link, (l) => l.path === link.path);
   edits.env.push(...more.env);
   for (const gid of more.additionalGids) {

@@ -1,6 +1,6 @@
 import type { DeviceRequest } from '../spec/index.js';
 import { isQualifiedName } from './cdi/names.js';
-import { addRule, type DeviceEdits, emptyEdits } from './edits.js';
+import { addRule, type DeviceEdits, emptyEdits, mergeEdits } from './edits.js';
 import { diskFiles, type HostFiles } from './host-files.js';
 import { addAllHostDevices, addHostDevice } from './nodes.js';
 import { parseDeviceRule } from './rules.js';
@@ -42,10 +42,19 @@ export async function resolveDevices(
     addAllHostDevices(edits, files);
     edits.cgroupRules = [{ allow: true, type: 'a', access: 'rwm' }];
   }
+  const named = request.devices.filter((d) => isQualifiedName(d.source)).map((d) => d.source);
   for (const device of request.devices) {
     if (!isQualifiedName(device.source)) {
       addHostDevice(edits, files, device.source, device.target || device.source, device.permissions || 'rwm');
     }
+  }
+  if (named.length > 0) {
+    const { resolveCdiDevices } = await import('./cdi/index.js');
+    mergeEdits(edits, await resolveCdiDevices(named, files, options.cdiDirectories));
+  }
+  if (request.gpus !== undefined && request.gpus !== '') {
+    const { resolveGpus } = await import('./gpus.js');
+    mergeEdits(edits, await resolveGpus(request.gpus, request.imageEnv ?? [], files, options.image));
   }
   for (const rule of request.deviceCgroupRules ?? []) addRule(edits, parseDeviceRule(rule));
   return edits;

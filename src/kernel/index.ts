@@ -4,6 +4,7 @@ export * from './fs.js';
 export * from './launch.js';
 export * from './locks.js';
 export * from './mounts.js';
+export * from './nvml.js';
 export * from './probe.js';
 export * from './seccomp.js';
 export * from './wire.js';

@@ -1,0 +1,134 @@
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fromErrno } from '../base/index.js';
+import type { Spec, SpecDevice, SpecDeviceRule, SpecHooks, SpecMount } from '../spec/index.js';
+import { type DeviceEdits, type DeviceRule, HOOK_NAMES } from './edits.js';
+
+/**
+ * Writes the edits' small trees below a directory of the container's own and turns them into read-only bind mounts.
+ * A tree for /proc stands only where this kernel has that place (elsewhere nothing could be mounted on it).
+ * @param directory made afresh; the engine removes it with the container
+ */
+export function stageEdits(edits: DeviceEdits, directory: string): DeviceEdits {
+  const trees = edits.trees.filter((t) => !t.destination.startsWith('/proc/') || existsSync(t.destination));
+  const mounts = [...edits.mounts];
+  try {
+    rmSync(directory, { recursive: true, force: true });
+    for (const [i, tree] of trees.entries()) {
+      const root = path.join(directory, String(i));
+      for (const { path: name, content, mode } of tree.files) {
+        const file = path.join(root, name);
+        mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
+        writeFileSync(file, content, { mode });
+      }
+      mounts.push({
+        source: root,
+        destination: tree.destination,
+        options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'rprivate'],
+      });
+    }
+  } catch (error) {
+    throw fromErrno(`write the device files below ${directory}`, error, { path: directory });
+  }
+  return { ...edits, mounts, trees: [] };
+}
+
+/**
+ * The spec with the edits in it; the spec given isn't changed. A node or mount replaces the one at the same place,
+ * mounts are put in order of depth among themselves, a variable replaces the one of that name, rules follow those that
+ * are there (the last that fits decides). `symlinks` and `trees` aren't a spec's: the engine hands on the former,
+ * stageEdits() makes mounts of the latter.
+ */
+export function applyEdits(spec: Spec, edits: DeviceEdits): Spec {
+  const out: Spec = { ...spec };
+  const linux: NonNullable<Spec['linux']> = { ...spec.linux };
+  out.linux = linux;
+  const devices = edits.nodes.map(specDevice);
+  const replaced = new Set(devices.map((d) => d.path));
+  linux.devices = [...(linux.devices ?? []).filter((d) => !replaced.has(d.path)), ...devices];
+  linux.resources = {
+    ...linux.resources,
+    devices: [...(linux.resources?.devices ?? []), ...edits.cgroupRules.map(specRule)],
+  };
+  out.mounts = mergeMounts(spec.mounts ?? [], edits);
+  if (spec.process) {
+    const user = spec.process.user;
+    const gids = edits.additionalGids.filter((g) => !user.additionalGids?.includes(g));
+    out.process = {
+      ...spec.process,
+      env: mergeEnv(spec.process.env ?? [], edits.env),
+      ...(gids.length > 0
+        ? { user: { ...user, additionalGids: [...(user.additionalGids ?? []), ...gids] } }
+        : {}),
+    };
+  }
+  const hooks = mergeHooks(spec, edits);
+  if (hooks) out.hooks = hooks;
+  if (edits.intelRdt) linux.intelRdt = { ...edits.intelRdt };
+  if (edits.netDevices.length > 0) {
+    linux.netDevices = {
+      ...linux.netDevices,
+      ...Object.fromEntries(edits.netDevices.map((d) => [d.hostName, { name: d.name }])),
+    };
+  }
+  if (Object.keys(edits.annotations).length > 0) {
+    out.annotations = { ...spec.annotations, ...edits.annotations };
+  }
+  return out;
+}
+
+function specDevice(node: DeviceEdits['nodes'][number]): SpecDevice {
+  const { path: place, type, major, minor, mode, uid, gid } = node;
+  return { path: place, type, ...(type === 'p' ? {} : { major, minor }), fileMode: mode, uid, gid };
+}
+
+function specRule(rule: DeviceRule): SpecDeviceRule {
+  const { allow, type, major, minor, access } = rule;
+  return {
+    allow,
+    type,
+    ...(major === undefined ? {} : { major }),
+    ...(minor === undefined ? {} : { minor }),
+    access,
+  };
+}
+
+/** A mount below another has to come after it; otherwise the spec's own order stays. */
+function mergeMounts(own: readonly SpecMount[], edits: DeviceEdits): SpecMount[] {
+  const places = new Set(edits.mounts.map((m) => path.posix.normalize(m.destination)));
+  const kept = own.filter((m) => !places.has(path.posix.normalize(m.destination)));
+  const added = edits.mounts.map((m) => ({
+    destination: m.destination,
+    type: m.type ?? 'bind',
+    source: m.source,
+    options: [...m.options],
+  }));
+  const depth = (m: SpecMount) => path.posix.normalize(m.destination).split('/').length;
+  return [...kept, ...added.sort((a, b) => depth(a) - depth(b))];
+}
+
+function mergeEnv(own: readonly string[], added: readonly string[]): string[] {
+  const env = new Map<string, string>();
+  for (const entry of [...own, ...added]) {
+    const at = entry.indexOf('=');
+    env.set(at < 0 ? entry : entry.slice(0, at), entry);
+  }
+  return [...env.values()];
+}
+
+/**
+ * The image's ldconfig runs as a startContainer hook: in the container's namespaces, from its own root, before its
+ * program. On a read-only root it couldn't write its cache; the libraries lie where loaders look without one.
+ */
+function mergeHooks(spec: Spec, edits: DeviceEdits): SpecHooks | undefined {
+  const hooks: SpecHooks = { ...spec.hooks };
+  for (const name of HOOK_NAMES) {
+    const more = edits.hooks[name];
+    if (more && more.length > 0) hooks[name] = [...(hooks[name] ?? []), ...more];
+  }
+  if (edits.ldconfig && !spec.root?.readonly) {
+    const { program, args } = edits.ldconfig;
+    hooks.startContainer = [{ path: program, args: [...args] }, ...(hooks.startContainer ?? [])];
+  }
+  return Object.keys(hooks).length > 0 ? hooks : undefined;
+}
