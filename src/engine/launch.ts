@@ -88,6 +88,7 @@ export function launch(plan: LaunchPlan, options: LaunchOptions = {}): Promise<L
             break;
           case 'exited':
             report = m;
+            ended(m); // what the monitor still removes need not be waited for
             break;
           case 'notice':
             options.onNotice?.(LISTS[m.list] ?? 'init', m.step, m.errno);

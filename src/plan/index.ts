@@ -1,4 +1,5 @@
 export * from './encode.js';
+export * from './exec.js';
 export * from './explain.js';
 export * from './identity.js';
 export * from './input.js';

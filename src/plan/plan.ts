@@ -160,7 +160,7 @@ function idMaps(spec: Spec, out: LaunchPlan): void {
 }
 
 /** The host's id of one inside; 65534 (nobody) where the map has none. */
-function hostId(mappings: readonly IdMapping[] | undefined, id: number): number {
+export function hostId(mappings: readonly IdMapping[] | undefined, id: number): number {
   if (!mappings?.length) return id;
   for (const m of mappings) {
     if (id >= m.containerID && id < m.containerID + m.size) return m.hostID + (id - m.containerID);
@@ -260,7 +260,7 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
     init.push({ op: 'readonlyPaths', paths: ['/dev'] });
 }
 
-function consoleStep(
+export function consoleStep(
   input: PlanInput,
   process: SpecProcess,
   bindConsole: boolean,
@@ -341,7 +341,7 @@ const MPOL_FLAGS: Record<string, number> = {
 };
 
 /** From root of the container to the user's program: scheduling, rights, seccomp, execve. */
-function become(
+export function become(
   input: PlanInput,
   process: SpecProcess,
   out: LaunchPlan,

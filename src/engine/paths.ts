@@ -1,0 +1,51 @@
+import path from 'node:path';
+import type { Context } from '../base/index.js';
+
+/** Where a container's things lie; see records.ts. */
+export interface ContainerPaths {
+  data: string;
+  record: string;
+  spec: string;
+  upper: string;
+  work: string;
+  exit: string;
+  log: string;
+  state: string;
+  lock: string;
+  running: string;
+  socket: string;
+}
+
+export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string): ContainerPaths {
+  const data = path.join(ctx.root, 'containers', id);
+  const state = path.join(ctx.state, 'containers', id);
+  return {
+    data,
+    record: path.join(data, 'container.json'),
+    spec: path.join(data, 'config.json'),
+    upper: path.join(data, 'upper'),
+    work: path.join(data, 'work'),
+    exit: path.join(data, 'exit.json'),
+    log: path.join(data, 'log.json'),
+    state,
+    lock: path.join(state, 'lock'),
+    running: path.join(state, 'running.json'),
+    socket: path.join(state, 'monitor.sock'),
+  };
+}
+
+export function namesDirectory(ctx: Pick<Context, 'root'>): string {
+  return path.join(ctx.root, 'names');
+}
+
+export function idsDirectory(ctx: Pick<Context, 'root'>): string {
+  return path.join(ctx.root, 'ids');
+}
+
+export function sandboxesDirectory(ctx: Pick<Context, 'root'>): string {
+  return path.join(ctx.root, 'sandboxes');
+}
+
+export function eventsFile(ctx: Pick<Context, 'state'>): string {
+  return path.join(ctx.state, 'events.jsonl');
+}

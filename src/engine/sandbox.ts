@@ -1,0 +1,155 @@
+import { chownSync, closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { type Context, newId } from '../base/index.js';
+import { cgroupPathFor, launchCgroup, planCgroup, reportFiles } from '../cgroup/index.js';
+import { type HostFacts, hostFacts } from '../host/index.js';
+import { type Monitor, tryLock } from '../kernel/index.js';
+import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
+import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec/index.js';
+import { needsHostIds } from '../spec/index.js';
+import { ensureDirectory } from '../state/index.js';
+import { claimIds, release } from './claims.js';
+import { type Launched, launch, type StepTime } from './launch.js';
+import { idsDirectory, sandboxesDirectory } from './paths.js';
+import { layersReader } from './rootfs-reader.js';
+import { specOf } from './spec-of.js';
+
+/** What a sandbox is made from: a directory, or an image's layers. */
+export interface SandboxRoot {
+  /** Layer directories, lowest first. */
+  layers: string[];
+  config: ImageConfig | undefined;
+}
+
+export interface SandboxOptions {
+  request: ContainerRequest;
+  root: SandboxRoot;
+  mounts?: ResolvedMount[];
+  /** Fds for the program's 0, 1, 2; -1: /dev/null. They stay the caller's. */
+  stdio: [number, number, number];
+  /** Wires the network namespace of the pid while init works; absent: loopback alone. */
+  wireNetwork?: ((pid: number) => Promise<void>) | undefined;
+  onTrace?: ((time: StepTime) => void) | undefined;
+}
+
+export interface Sandbox extends Launched {
+  id: string;
+  spec: Spec;
+  /** Groups of the sandbox, for exec and figures. */
+  cgroup: { into?: string | undefined; join: string[]; remove: string[] };
+  monitor: Monitor;
+}
+
+const facts = new Map<string, HostFacts>();
+
+/** Facts of the host, asked once per process and root. */
+export function factsOf(ctx: Context): HostFacts {
+  const key = `${ctx.root}\0${ctx.state}`;
+  let known = facts.get(key);
+  if (!known) {
+    known = hostFacts(ctx);
+    facts.set(key, known);
+  }
+  return known;
+}
+
+/**
+ * A container without a record: no name, no log, nothing durable. It lives as long as this process and its monitor;
+ * its writable layer lies below <root>/sandboxes, locked by the monitor, and goes with it.
+ * @throws InvalidError, LaunchError
+ */
+export async function startSandbox(ctx: Context, options: SandboxOptions): Promise<Sandbox> {
+  const { request } = options;
+  const host = factsOf(ctx);
+  const id = newId();
+  const directory = path.join(sandboxesDirectory(ctx), id);
+  const ownIds = needsHostIds(request) === undefined && host.userns.available;
+  let lock: number | undefined;
+  let idRange: { start: number; size: number } | undefined;
+  const undo = () => {
+    if (lock !== undefined) closeSync(lock);
+    rmSync(directory, { recursive: true, force: true });
+    if (idRange) release(path.join(idsDirectory(ctx), String(idRange.start)), id);
+  };
+  try {
+    makeDirectory(directory);
+    lock = openSync(directory, 'r');
+    tryLock(lock, 'exclusive');
+    if (ownIds) idRange = claimIds(ctx, host, id);
+    const upper = path.join(directory, 'upper');
+    const work = path.join(directory, 'work');
+    mkdirSync(upper, 0o755);
+    mkdirSync(work, 0o700);
+    if (idRange) {
+      chownSync(upper, idRange.start, idRange.start);
+      chownSync(work, idRange.start, idRange.start);
+    }
+    const { spec, seccomp } = await specOf(ctx, {
+      id,
+      request,
+      image: options.root.config,
+      host,
+      rootfs: upper,
+      read: layersReader([...options.root.layers].reverse()),
+      idRange,
+      mounts: options.mounts ?? [],
+      cgroupsPath: cgroupPathFor(id, request.cgroupParent),
+      join: {},
+    });
+    const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, { statistics: false });
+    const cgroup = launchCgroup(groups);
+    // In a user namespace no node but those of its own /dev can be opened, so there is nothing to filter.
+    if (idRange && !request.devices.length && !options.mounts?.length) delete cgroup.device;
+    const root: RootfsInput = {
+      kind: 'overlay',
+      layers: options.root.layers,
+      upper,
+      work,
+      volatile: true,
+      idmap: idRange !== undefined,
+    };
+    const input: PlanInput = {
+      id,
+      spec,
+      host,
+      rootfs: root,
+      stdio: 'inherit',
+      cgroup,
+      ...(seccomp ? { seccomp } : {}),
+      networkSync: options.wireNetwork !== undefined,
+      idmapBinds: idRange !== undefined,
+      reaper: request.init,
+      dieWithRuntime: true,
+      report: reportFiles(groups),
+      passed: ['lock'],
+      removeAtEnd: [directory],
+      unlinkAtEnd: idRange ? [path.join(idsDirectory(ctx), String(idRange.start))] : [],
+    };
+    const launched = await launch(plan(input), {
+      stdio: options.stdio,
+      passed: [lock],
+      newSession: true,
+      ...(options.wireNetwork ? { sync: { network: options.wireNetwork } } : {}),
+      onNotice: (list, step) => {
+        const s = list === 'parent' ? plan(input).parent[step] : undefined;
+        if (s?.op === 'openTree') {
+          ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
+        }
+      },
+      onTrace: options.onTrace,
+    });
+    closeSync(lock);
+    return { ...launched, id, spec, cgroup };
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, 0o700);
+  } catch {
+    ensureDirectory(directory);
+  }
+}
