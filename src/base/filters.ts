@@ -1,4 +1,4 @@
-import { InvalidError } from '../../base/index.js';
+import { InvalidError } from './errors.js';
 
 /** `--filter key=value`, repeated: values of one key are alternatives, keys must all match. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
