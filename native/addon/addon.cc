@@ -9,6 +9,7 @@ void RegisterBpf(Napi::Env env, Napi::Object& exports);
 void RegisterLaunch(Napi::Env env, Napi::Object& exports);
 void RegisterMounts(Napi::Env env, Napi::Object& exports);
 void RegisterSeccomp(Napi::Env env, Napi::Object& exports);
+void RegisterProcess(Napi::Env env, Napi::Object& exports);
 void RegisterNvml(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
@@ -20,6 +21,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterLaunch(env, exports);
   nsbox::RegisterMounts(env, exports);
   nsbox::RegisterSeccomp(env, exports);
+  nsbox::RegisterProcess(env, exports);
   nsbox::RegisterNvml(env, exports);
   return exports;
 }

@@ -6,5 +6,6 @@ export * from './locks.js';
 export * from './mounts.js';
 export * from './nvml.js';
 export * from './probe.js';
+export * from './process.js';
 export * from './seccomp.js';
 export * from './wire.js';
