@@ -247,9 +247,12 @@ function add(plan: CgroupPlan, write: CgroupWrite): void {
   plan.writes.push(write);
 }
 
-/** v1 groups wanted for figures: v1 alone knows these controllers' numbers. cpu time is in cgroup2's cpu.stat. */
+/**
+ * v1 groups that a container gets without any limit: for figures that v1 alone knows (cpu time is in cgroup2's
+ * cpu.stat), and cpu, since weights are shares among siblings.
+ */
 function legacyStatistics(facts: CgroupFacts): string[] {
-  return ['memory', 'blkio', ...(facts.unified ? [] : ['cpuacct', 'pids'])].filter((c) => facts.v1[c]);
+  return ['cpu', 'memory', 'blkio', ...(facts.unified ? [] : ['cpuacct', 'pids'])].filter((c) => facts.v1[c]);
 }
 
 function planLegacy(

@@ -93,7 +93,7 @@ test('hybrid: the same limits reach the v1 hierarchies, the rest stays with cgro
 
 test('hybrid without limits: groups for figures alone, and none where they are not wanted', () => {
   const with_ = planCgroup({}, '/nsbox/x', { cgroup: HYBRID }).groups.map((g) => g.hierarchy);
-  assert.deepEqual(with_, ['unified', 'blkio', 'memory']);
+  assert.deepEqual(with_, ['unified', 'blkio', 'cpu', 'memory']);
   const without = planCgroup({}, '/nsbox/x', { cgroup: HYBRID }, { statistics: false });
   assert.deepEqual(
     without.groups.map((g) => g.hierarchy),
