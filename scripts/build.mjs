@@ -2,14 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
-  rmSync,
-  statSync,
+  realpathSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -47,14 +45,14 @@ function native() {
   mkdirSync('build', { recursive: true });
   const gyp = path.join(root, 'node_modules/.bin/node-gyp');
   const env = { ...process.env };
-  if (existsSync('/usr/include/node/node_api.h')) env.npm_config_nodedir ??= '/usr';
+  // Headers that came with this Node, so that nothing has to be fetched.
+  const prefix = path.dirname(path.dirname(realpathSync(process.execPath)));
+  if (existsSync(path.join(prefix, 'include/node/node_api.h'))) env.npm_config_nodedir ??= prefix;
   // One build at a time: flock(1) holds the lock for as long as the command runs.
   if (!configured) run('flock', ['build/lock', gyp, '--silent', 'configure'], { env });
   run('flock', ['build/lock', 'make', '-s', '-C', 'build', 'BUILDTYPE=Release', '-j2'], { env });
   writeFileSync(stamp, list);
 }
-
-const packageRoot = JSON.stringify(root);
 
 async function ts() {
   const common = {
@@ -79,7 +77,11 @@ async function ts() {
   // The command line: one CommonJS file; sub-commands are evaluated when first asked for.
   const cli = build({
     ...common,
-    entryPoints: { nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' },
+    entryPoints: Object.fromEntries(
+      Object.entries({ nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' }).filter(([, f]) =>
+        existsSync(f),
+      ),
+    ),
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     bundle: true,

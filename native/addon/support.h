@@ -20,7 +20,8 @@ inline const char* ErrnoName(int err) {
 }
 
 // Makes a pending JS Error { message, code: "EPERM", syscall, path? } of the current errno (or `err`).
-inline Napi::Value ThrowErrno(Napi::Env env, const char* syscall, const std::string& path = "", int err = errno) {
+inline Napi::Value ThrowErrno(Napi::Env env, const char* syscall, const std::string& path = "",
+                              int err = errno) {
   std::string message = std::string(syscall) + (path.empty() ? "" : " " + path) + ": " + strerror(err);
   Napi::Error error = Napi::Error::New(env, message);
   error.Set("code", Napi::String::New(env, ErrnoName(err)));
@@ -31,9 +32,15 @@ inline Napi::Value ThrowErrno(Napi::Env env, const char* syscall, const std::str
 }
 
 inline int Int(const Napi::CallbackInfo& info, size_t i) { return info[i].As<Napi::Number>().Int32Value(); }
-inline int64_t Int64(const Napi::CallbackInfo& info, size_t i) { return info[i].As<Napi::Number>().Int64Value(); }
-inline uint32_t Uint(const Napi::CallbackInfo& info, size_t i) { return info[i].As<Napi::Number>().Uint32Value(); }
-inline std::string Str(const Napi::CallbackInfo& info, size_t i) { return info[i].As<Napi::String>().Utf8Value(); }
+inline int64_t Int64(const Napi::CallbackInfo& info, size_t i) {
+  return info[i].As<Napi::Number>().Int64Value();
+}
+inline uint32_t Uint(const Napi::CallbackInfo& info, size_t i) {
+  return info[i].As<Napi::Number>().Uint32Value();
+}
+inline std::string Str(const Napi::CallbackInfo& info, size_t i) {
+  return info[i].As<Napi::String>().Utf8Value();
+}
 
 // A path or other bytes: a Buffer (names that aren't UTF-8) or a string.
 inline std::string Bytes(const Napi::Value& value) {
@@ -45,7 +52,8 @@ inline std::string Bytes(const Napi::Value& value) {
 }
 inline std::string Bytes(const Napi::CallbackInfo& info, size_t i) { return Bytes(info[i]); }
 
-inline void Export(Napi::Env env, Napi::Object& exports, const char* name, Napi::Value (*fn)(const Napi::CallbackInfo&)) {
+inline void Export(Napi::Env env, Napi::Object& exports, const char* name,
+                   Napi::Value (*fn)(const Napi::CallbackInfo&)) {
   exports.Set(name, Napi::Function::New(env, fn, name));
 }
 

@@ -37,8 +37,8 @@ enum class Message : uint32_t {
   kStarted = 6,   // u32 pid
   kFailed = 7,    // u32 list, u32 step, u32 errno, str call, str path, str detail, u32 st_mode, bytes head of
                   // the file
-  kExited = 8,  // u32 code, u32 signal, u64 user µs, u64 system µs, u64 max rss KiB, u64 minor faults, u64
-                // major faults, u32 count, (str path, bytes content)…
+  kExited = 8,   // u32 code, u32 signal, u64 user µs, u64 system µs, u64 max rss KiB, u64 minor faults, u64
+                 // major faults, u32 count, (str path, bytes content)…
   kSignal = 9,   // u32 signal
   kNotice = 10,  // u32 list, u32 step, u32 errno: a step was done in another way
   kTrace = 11,   // u32 list, u32 step, u64 start ns, u64 end ns (CLOCK_MONOTONIC)
