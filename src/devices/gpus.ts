@@ -22,10 +22,11 @@ export async function resolveGpus(
   environment: readonly string[],
   files: HostFiles,
   image?: HostFiles,
+  arch: string = process.arch,
 ): Promise<DeviceEdits> {
   const wish = parseGpusFlag(flag);
   const driver = wish.driver === undefined || wish.driver === 'nvidia' ? readNvidiaDriver(files) : undefined;
-  if (driver) return nvidia(flag, wish, driver, environment, files, image);
+  if (driver) return nvidia(flag, wish, driver, environment, files, image, arch);
   const drm = readDrmGpus(files);
   for (const vendor of ['amd', 'intel'] as const) {
     if (wish.driver !== undefined && wish.driver !== vendor) continue;
@@ -42,6 +43,7 @@ async function nvidia(
   environment: readonly string[],
   files: HostFiles,
   image: HostFiles | undefined,
+  arch: string,
 ): Promise<DeviceEdits> {
   const env = new Map(environment.map((e) => split(e)));
   const wanted = wantedDevices(wish, env);
@@ -58,9 +60,9 @@ async function nvidia(
   }
   const capabilities = wantedCapabilities(wish, env);
   const needsLibraries = capabilities.size > 0;
-  const layout: ImageLayout | undefined = image && needsLibraries ? imageLayout(image) : undefined;
+  const layout: ImageLayout | undefined = image && needsLibraries ? imageLayout(image, arch) : undefined;
   const drm = capabilities.has('graphics') || capabilities.has('display') ? readDrmGpus(files) : [];
-  const edits = nvidiaEdits(files, driver, { selection, capabilities, env, drm, layout, image });
+  const edits = nvidiaEdits(files, driver, { selection, capabilities, env, drm, layout, image, arch });
   edits.env.push(`NVIDIA_VISIBLE_DEVICES=${selection.visible}`);
   edits.env.push(`NVIDIA_DRIVER_CAPABILITIES=${[...capabilities].join(',')}`);
   const unmet = driver.version === undefined ? undefined : unmetRequirement(env, driver.version);

@@ -22,6 +22,8 @@ export interface DevicesOptions {
   files?: HostFiles | undefined;
   /** The container's root filesystem before its start (imageFiles()): decides where libraries go. */
   image?: HostFiles | undefined;
+  /** Of the host and image, as Node names it; this machine's unless told. */
+  arch?: string | undefined;
   /** Directories of CDI specs, of rising priority; /etc/cdi and /var/run/cdi unless told. */
   cdiDirectories?: readonly string[] | undefined;
 }
@@ -54,7 +56,10 @@ export async function resolveDevices(
   }
   if (request.gpus !== undefined && request.gpus !== '') {
     const { resolveGpus } = await import('./gpus.js');
-    mergeEdits(edits, await resolveGpus(request.gpus, request.imageEnv ?? [], files, options.image));
+    mergeEdits(
+      edits,
+      await resolveGpus(request.gpus, request.imageEnv ?? [], files, options.image, options.arch),
+    );
   }
   for (const rule of request.deviceCgroupRules ?? []) addRule(edits, parseDeviceRule(rule));
   return edits;

@@ -14,7 +14,14 @@ const VERSIONS = ['0.1.0', '0.2.0', '0.3.0', '0.4.0', '0.5.0', '0.6.0', '0.7.0',
  */
 export async function readCdiSpec(source: string, file: string): Promise<CdiSpec> {
   const { cdiSpecSchema } = await import('./schema.js');
-  const { value, unknown } = parse(cdiSpecSchema, await decode(source, file), file);
+  const document = await decode(source, file);
+  if (typeof document !== 'object' || document === null) {
+    throw new InvalidError(`${file}: expected a mapping with cdiVersion, kind and devices`, {
+      code: 'INVALID_SPEC',
+      path: file,
+    });
+  }
+  const { value, unknown } = parse(cdiSpecSchema, document, file);
   const fault =
     (unknown.length > 0 ? `unknown field ${unknown[0]}` : undefined) ??
     checkNames(value) ??
@@ -36,6 +43,7 @@ async function decode(source: string, file: string): Promise<unknown> {
   // Go's YAML reads 0666 as octal, and people write file modes so; YAML 1.2 would make 666 of it.
   const octal = yaml.defineScalarTag<number>('tag:yaml.org,2002:int', {
     implicit: true,
+    identify: () => false,
     implicitFirstChars: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '-', '+'],
     resolve: (text: string): number | typeof yaml.NOT_RESOLVED => {
       if (/^0[0-7]+$/.test(text)) return Number.parseInt(text, 8);

@@ -27,6 +27,8 @@ export interface NvidiaWish {
   drm: readonly DrmGpu[];
   /** Absent: Debian's layout, no image to look into. */
   layout?: ImageLayout | undefined;
+  /** As Node names it. */
+  arch: string;
   /** Files of the image, for CUDA's forward-compatibility libraries. */
   image?: HostFiles | undefined;
 }
@@ -38,8 +40,10 @@ export function nvidiaEdits(files: HostFiles, driver: NvidiaDriver, wish: Nvidia
   const edits = emptyEdits();
   const has = (needed: readonly Capability[]) => needed.some((c) => wish.capabilities.has(c));
   addNodes(edits, files, driver, wish);
-  const { libraries, otherVersions } = findLibraries(files, driver.version);
-  const wanted = libraries.filter((l) => has(LIBRARIES[l.name] ?? []));
+  const { libraries, otherVersions } = findLibraries(files, driver.version, wish.arch);
+  const wanted = libraries.filter(
+    (l) => has(LIBRARIES[l.name] ?? []) && (l.bits === 64 || wish.capabilities.has('compat32')),
+  );
   checkLibraries(driver, libraries, otherVersions, wish.capabilities);
   addLibraries(edits, files, driver, wanted, wish);
   for (const [name, needed] of Object.entries(BINARIES)) {
@@ -205,7 +209,7 @@ function addLibraries(
 ): void {
   const compat = wish.image ? forwardCompat(wish.image, driver.version) : undefined;
   for (const library of libraries) {
-    const directory = libraryDirectory(library, wish.layout);
+    const directory = libraryDirectory(library, wish.layout, wish.arch);
     if (directory === undefined) continue;
     const replaced = compat !== undefined && library.bits === 64 && COMPAT_LIBRARIES.includes(library.name);
     const newer = replaced ? compat.get(library.soname) : undefined;
@@ -223,11 +227,15 @@ function addLibraries(
 }
 
 /** In the image's layout; without an image, where the host has it, if that is a place that loaders search. */
-function libraryDirectory(library: DriverLibrary, layout: ImageLayout | undefined): string | undefined {
+function libraryDirectory(
+  library: DriverLibrary,
+  layout: ImageLayout | undefined,
+  arch: string,
+): string | undefined {
   if (layout) return library.bits === 64 ? layout.lib64 : layout.lib32;
   const own = path.posix.dirname(library.path);
   if (/^\/usr\/lib(64|32)?(\/[a-z0-9_]+-linux-gnu\w*)?$/.test(own)) return own;
-  const standard = multiarchLayout();
+  const standard = multiarchLayout(arch);
   return library.bits === 64 ? standard.lib64 : standard.lib32;
 }
 
