@@ -47,7 +47,6 @@ function mapOne(limit: Limit, all: readonly Limit[], facts: CgroupFacts): Legacy
     case 'memory.low':
       return one('memory.soft_limit_in_bytes', value === 'max' ? '-1' : value);
     case 'memory.swap.max': {
-      if (!facts.swap) return 'this kernel does not count swap (boot with swapaccount=1)';
       if (value === 'max') return one('memory.memsw.limit_in_bytes', '-1');
       const memory = all.find((l) => l.file === 'memory.max')?.value;
       if (memory === undefined || memory === 'max') {

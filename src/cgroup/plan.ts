@@ -108,7 +108,12 @@ function place(
   const v1 = new Map<string, Limit[]>();
   for (const limit of limits) {
     const legacy = legacyController(limit.controller);
-    if (facts.v1[legacy]) {
+    if (limit.file === 'memory.swap.max' && !facts.swap && limit.value !== 'max') {
+      const why = { why: 'this kernel does not count swap', hint: 'boot with swapaccount=1' };
+      // As much swap as memory is what Docker adds to every memory limit: nobody asked for it by name.
+      const added = limits.find((l) => l.file === 'memory.max')?.value === limit.value;
+      refuse(limit, why, added ? { ...options, onUnenforceable: 'warn' } : options, warnings);
+    } else if (facts.v1[legacy]) {
       v1.set(legacy, [...(v1.get(legacy) ?? []), limit]);
     } else if (limit.only === 'v1') {
       refuse(limit, { why: limit.reason ?? 'cgroup2 has nothing like it' }, options, warnings);

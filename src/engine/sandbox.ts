@@ -96,7 +96,11 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       cgroupsPath: cgroupPathFor(id, request.cgroupParent),
       join: {},
     });
-    const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, { statistics: false });
+    const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, {
+      statistics: false,
+      onUnenforceable: request.resources.forceLimits,
+    });
+    for (const warning of groups.warnings) ctx.warn(warning);
     const cgroup = launchCgroup(groups);
     // In a user namespace no node but those of its own /dev can be opened, so there is nothing to filter.
     if (idRange && !request.devices.length && !options.mounts?.length) delete cgroup.device;

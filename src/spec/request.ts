@@ -148,12 +148,15 @@ export interface ResourceRequest {
   cpusetMems?: string | undefined;
   pidsLimit?: number | undefined;
   blkioWeight?: number | undefined;
+  blkioWeightDevice?: { path: string; weight: number }[] | undefined;
   deviceReadBps?: { path: string; rate: number }[] | undefined;
   deviceWriteBps?: { path: string; rate: number }[] | undefined;
   deviceReadIops?: { path: string; rate: number }[] | undefined;
   deviceWriteIops?: { path: string; rate: number }[] | undefined;
   /** Raw cgroup v2 files, as OCI `unified`. */
   unified?: Record<string, string> | undefined;
+  /** What happens to a limit that this host can't enforce: an error (absent), or a warning. */
+  forceLimits?: 'warn' | undefined;
 }
 
 /** A request that asks for nothing but an image or rootfs. Every field has its default. */

@@ -116,6 +116,9 @@ function blockSection(r: ResourceRequest, numbers: DeviceNumbers): SpecResources
     }
     block.weight = r.blkioWeight;
   }
+  if (r.blkioWeightDevice && r.blkioWeightDevice.length > 0) {
+    block.weightDevice = r.blkioWeightDevice.map((d) => ({ ...numbers(d.path), weight: d.weight }));
+  }
   const throttle = (list: { path: string; rate: number }[] | undefined) =>
     list && list.length > 0 ? list.map((d) => ({ ...numbers(d.path), rate: d.rate })) : undefined;
   const lists = {

@@ -18,6 +18,16 @@ export const createFlags = {
   },
   'cap-add': { type: 'list', help: 'Add Linux capabilities' },
   'cap-drop': { type: 'list', help: 'Drop Linux capabilities' },
+  'blkio-weight-device': {
+    type: 'list',
+    value: 'list',
+    help: 'Block IO weight (relative device weight), as /dev/sda:200',
+  },
+  'cgroup-conf': {
+    type: 'list',
+    value: 'list',
+    help: 'Write a cgroup v2 file of the container, as memory.high=1073741824',
+  },
   'cgroup-parent': { type: 'string', help: 'Optional parent cgroup for the container' },
   cgroupns: { type: 'string', help: "Cgroup namespace to use: 'private' or 'host'" },
   cidfile: { type: 'string', help: 'Write the container ID to the file' },
@@ -46,6 +56,10 @@ export const createFlags = {
     type: 'string',
     value: 'gpu-request',
     help: "GPU devices to add to the container ('all' to pass all GPUs)",
+  },
+  'force-limits': {
+    type: 'string',
+    help: "What to do with a limit that this host can't enforce: 'error' (default) or 'warn'",
   },
   'group-add': { type: 'list', help: 'Add additional groups to join' },
   hostname: { type: 'string', short: 'h', help: 'Container host name' },
@@ -116,11 +130,6 @@ export const createFlags = {
   'volumes-from': { type: 'list', help: 'Mount volumes from the specified container(s)' },
   workdir: { type: 'string', short: 'w', help: 'Working directory inside the container' },
 
-  'blkio-weight-device': {
-    type: 'list',
-    help: '',
-    refused: 'limit rates with --device-read-bps and --device-write-bps',
-  },
   'cpu-rt-period': { type: 'int', help: '', refused: 'realtime groups exist in cgroup v1 only' },
   'cpu-rt-runtime': { type: 'int', help: '', refused: 'realtime groups exist in cgroup v1 only' },
   'disable-content-trust': { type: 'bool', help: '', refused: 'nsbox checks digests, not signatures' },

@@ -161,12 +161,49 @@ function resources(flags: Values): ContainerRequest['resources'] {
     cpusetMems: cpuList('cpuset-mems', flags['cpuset-mems']),
     pidsLimit: flags['pids-limit'],
     blkioWeight: flags['blkio-weight'] || undefined,
+    blkioWeightDevice: deviceWeights(flags['blkio-weight-device']),
+    unified: cgroupFiles(flags['cgroup-conf']),
+    forceLimits: forceLimits(flags['force-limits']),
     deviceReadBps: rates(flags['device-read-bps'], parseBytes),
     deviceWriteBps: rates(flags['device-write-bps'], parseBytes),
     deviceReadIops: rates(flags['device-read-iops'], Number),
     deviceWriteIops: rates(flags['device-write-iops'], Number),
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+function deviceWeights(specs: readonly string[]): ContainerRequest['resources']['blkioWeightDevice'] {
+  if (specs.length === 0) return undefined;
+  return specs.map((spec) => {
+    const colon = spec.lastIndexOf(':');
+    const weight = Number(spec.slice(colon + 1));
+    if (!spec.startsWith('/dev/') || !(Number.isInteger(weight) && weight >= 10 && weight <= 1000)) {
+      throw new InvalidError(
+        `bad format for --blkio-weight-device: ${spec} (expected /dev/sda:200, weights 10 to 1000)`,
+      );
+    }
+    return { path: spec.slice(0, colon), weight };
+  });
+}
+
+function cgroupFiles(specs: readonly string[]): Record<string, string> | undefined {
+  if (specs.length === 0) return undefined;
+  return Object.fromEntries(
+    specs.map((spec) => {
+      const equals = spec.indexOf('=');
+      if (equals < 1)
+        throw new InvalidError(
+          `bad format for --cgroup-conf: ${spec} (expected FILE=VALUE, as memory.high=1G)`,
+        );
+      return [spec.slice(0, equals), spec.slice(equals + 1)];
+    }),
+  );
+}
+
+function forceLimits(text: string | undefined): 'warn' | undefined {
+  if (text === undefined || text === 'error') return undefined;
+  if (text === 'warn') return 'warn';
+  throw new InvalidError(`invalid value ${text} for --force-limits (expected error or warn)`);
 }
 
 function cpuList(flag: string, text: string | undefined): string | undefined {
