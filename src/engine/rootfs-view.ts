@@ -1,0 +1,90 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import path from 'node:path';
+import { type Context, fromErrno, isErrno } from '../base/index.js';
+import { AT_FDCWD, openat2, openOverlay } from '../kernel/index.js';
+import { containerPaths } from './paths.js';
+import { stateOf } from './ps.js';
+import type { ContainerRecord } from './records.js';
+
+/** A container's filesystem as an open directory, whether it runs or not. */
+export interface RootfsView extends Disposable {
+  readonly fd: number;
+  /** Ids in it lie this far above those inside the container. */
+  readonly shift: number;
+  /** Where `path` (absolute, inside the container) is to be looked up: a volume or bind mount has its own directory. */
+  place(file: string): { fd: number; path: string; shift: number };
+}
+
+/** Directories of a container's layers, lowest first. */
+export function layerDirectories(ctx: Context, record: ContainerRecord): string[] {
+  return (record.image?.chain ?? []).map((chain) =>
+    path.join(ctx.root, 'layers', chain.replace(/^sha256:/, ''), 'fs'),
+  );
+}
+
+/**
+ * Opens a container's filesystem. Running: as its processes see it, through /proc/PID/root, mounts and all. Stopped: its
+ * layers merged, attached to no mount table, with volumes and bind mounts in their places.
+ * @param write whether files will be changed
+ * @throws NsboxError where a layer is gone or the kernel refuses the overlay
+ */
+export function openRootfs(ctx: Context, record: ContainerRecord, write: boolean): RootfsView {
+  const { status, running } = stateOf(ctx, record);
+  const shift = record.idRange?.start ?? 0;
+  if ((status === 'running' || status === 'paused') && running) {
+    try {
+      const fd = openSync(`/proc/${running.pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+      return view(fd, shift, []);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ESRCH'))
+        throw fromErrno(`open the root of container ${record.name}`, error);
+      // It ended meanwhile.
+    }
+  }
+  return openStopped(ctx, record, write);
+}
+
+function openStopped(ctx: Context, record: ContainerRecord, write: boolean): RootfsView {
+  const shift = record.idRange?.start ?? 0;
+  const mounts = record.mounts.filter((m) => m.type !== 'tmpfs');
+  const paths = containerPaths(ctx, record.id);
+  try {
+    if (!record.image) {
+      const directory = record.request.rootfs ?? '';
+      return view(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY), 0, mounts);
+    }
+    const fd = openOverlay({
+      lowers: layerDirectories(ctx, record),
+      // Read-only views have it writable too: with one layer alone, overlay needs an upper directory.
+      upper: { directory: paths.upper, work: paths.work },
+      idRange: record.idRange,
+    });
+    return view(fd, shift, mounts);
+  } catch (error) {
+    throw fromErrno(`open the filesystem of container ${record.name}`, error, {
+      hint: write ? 'is it being started?' : undefined,
+    });
+  }
+}
+
+function view(fd: number, shift: number, mounts: ContainerRecord['mounts']): RootfsView {
+  const opened: number[] = [fd];
+  return {
+    fd,
+    shift,
+    place(file) {
+      const clean = path.posix.resolve('/', file);
+      const mount = mounts
+        .filter((m) => clean === m.destination || clean.startsWith(`${m.destination}/`))
+        .sort((a, b) => b.destination.length - a.destination.length)[0];
+      if (!mount) return { fd, path: clean, shift };
+      // Ids in volumes and bind mounts are those inside the container: they are idmapped when mounted.
+      const directory = openat2(AT_FDCWD, mount.source, constants.O_RDONLY);
+      opened.push(directory);
+      return { fd: directory, path: clean.slice(mount.destination.length) || '/', shift: 0 };
+    },
+    [Symbol.dispose]() {
+      for (const open of opened.splice(0)) closeSync(open);
+    },
+  };
+}
