@@ -60,6 +60,17 @@ bool SetLowers(int fs, const std::vector<Fd>& lowers) {
   return true;
 }
 
+// One layer needs no overlay (which asks for two when there is no upper): a detached copy of its mount will do.
+Napi::Value OpenLayer(Napi::Env env, const std::string& path, int userns, uint32_t attrs) {
+  Fd fd(SysOpenTree(AT_FDCWD, path.c_str(), kOpenTreeClone | kOpenTreeCloexec));
+  if (!fd.ok()) return ThrowErrno(env, "open_tree", path);
+  MountAttr attr;
+  attr.attr_set = attrs | (userns >= 0 ? kAttrIdmap : 0);
+  if (userns >= 0) attr.userns_fd = static_cast<uint64_t>(userns);
+  if (SysMountSetattr(fd.get(), "", AT_EMPTY_PATH, &attr) != 0) return ThrowErrno(env, "mount_setattr", path);
+  return Napi::Number::New(env, fd.release());
+}
+
 // openOverlay(lowers: topmost first, upper or "", work, idmap: fd of a user namespace or -1, attrs) → mount
 // fd
 Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
@@ -67,6 +78,8 @@ Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
   Napi::Array paths = info[0].As<Napi::Array>();
   const std::string upper[] = {Bytes(info, 1), Bytes(info, 2)};
   const int userns = Int(info, 3);
+  if (paths.Length() == 1 && upper[0].empty())
+    return OpenLayer(env, Bytes(paths.Get(0u)), userns, Uint(info, 4));
   Fd fs(SysFsopen("overlay"));
   if (!fs.ok()) return ThrowErrno(env, "fsopen", "overlay");
   std::vector<Fd> lowers;

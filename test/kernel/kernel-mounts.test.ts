@@ -55,6 +55,13 @@ describe('overlay views', () => {
     assert.equal(readFileSync(at('upper/two'), 'utf8'), 'two!');
   });
 
+  it('show a single layer, read-only and shifted', () => {
+    const fd = openOverlay({ lowers: [at('b')], idRange: { start: 200000, size: 65536 } });
+    assert.equal(lstatat(fd, 'two')!.uid, 200007);
+    assert.throws(() => openat2(fd, 'new', constants.O_CREAT | constants.O_WRONLY), { code: 'EROFS' });
+    closeSync(fd);
+  });
+
   it('name the layer that is missing', () => {
     assert.throws(() => openOverlay({ lowers: [at('a'), at('nosuch')] }), {
       code: 'ENOENT',
