@@ -35,6 +35,15 @@
       "cflags_cc": ["<@(hardened)", "-fno-asynchronous-unwind-tables"],
       "ldflags!": ["-rdynamic"],
       "ldflags": ["-static", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--gc-sections", "-s"]
+    },
+    {
+      "target_name": "hello",
+      "type": "executable",
+      "sources": ["native/hello/hello.c"],
+      "cflags!": ["-fPIC"],
+      "cflags": ["-Wall", "-Wextra", "-Werror", "-O2"],
+      "ldflags!": ["-rdynamic"],
+      "ldflags": ["-static", "-s"]
     }
   ]
 }

@@ -1,4 +1,4 @@
-// Builds everything: `node scripts/build.mjs [native|ts|types]`. Safe to call from several processes at once.
+// Builds everything: `node scripts/build.mjs [native|ts|js|images|types]`. Safe to call from several processes at once.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -112,9 +113,23 @@ async function js() {
   writeFileSync('build/js/package.json', '{"type":"module"}\n');
 }
 
+/** The images that come with nsbox: `hello`, and `busybox` where this machine has a static one. */
+function images() {
+  mkdirSync('dist/images', { recursive: true });
+  const make = (kind, program, name) => {
+    const out = `dist/images/${name}.tar`;
+    if (existsSync(out) && statSync(out).mtimeMs > statSync(program).mtimeMs) return;
+    const args = kind === 'static' ? ['static', program] : [kind];
+    run(process.execPath, ['build/js/rootfs-tools/main.js', ...args, '--name', name, '--oci', out]);
+  };
+  make('static', 'build/Release/hello', 'hello');
+  if (existsSync('/bin/busybox')) make('busybox', '/bin/busybox', 'busybox');
+}
+
 if (what === 'all' || what === 'native') native();
 if (what === 'all' || what === 'ts') await Promise.all([ts(), js()]);
 if (what === 'js') await js();
+if (what === 'all' || what === 'images') images();
 if (what === 'all' || what === 'types') {
   run('node_modules/.bin/tsc', ['-p', 'tsconfig.types.json']);
 }
