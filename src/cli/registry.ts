@@ -12,6 +12,7 @@ export interface CommandEntry {
 }
 
 export const GROUPS: Readonly<Record<string, string>> = {
+  cdi: 'Manage devices of the Container Device Interface',
   container: 'Manage containers',
   image: 'Manage images',
   network: 'Manage networks',
@@ -24,6 +25,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     paths: ['version'],
     summary: 'Show the nsbox version information',
     load: () => import('./commands/version.js'),
+  },
+  {
+    paths: ['cdi list', 'cdi ls'],
+    summary: 'List the devices of the Container Device Interface',
+    load: () => import('./commands/cdi-list.js'),
+  },
+  {
+    paths: ['cdi generate'],
+    summary: "Write a CDI specification of this host's GPUs for other container engines",
+    load: () => import('./commands/cdi-generate.js'),
   },
 ];
 

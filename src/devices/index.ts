@@ -1,7 +1,12 @@
 export { applyEdits, stageEdits } from './apply.js';
 export { isQualifiedName } from './cdi/names.js';
+export type { CdiListing } from './cdi/report.js';
+export type { GpuCheck } from './doctor.js';
 export * from './edits.js';
 export { diskFiles, type FileStat, type HostFiles } from './host-files.js';
 export { imageFiles } from './image-files.js';
+export type { GpuInfo } from './inventory.js';
+export * from './lazy.js';
+export type { GpuUsage, Nvml, NvmlData } from './nvml.js';
 export * from './resolve.js';
 export { parseDeviceRule } from './rules.js';
