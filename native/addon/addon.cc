@@ -10,6 +10,7 @@ void RegisterLaunch(Napi::Env env, Napi::Object& exports);
 void RegisterMounts(Napi::Env env, Napi::Object& exports);
 void RegisterSeccomp(Napi::Env env, Napi::Object& exports);
 void RegisterProcess(Napi::Env env, Napi::Object& exports);
+void RegisterNetlink(Napi::Env env, Napi::Object& exports);
 void RegisterNvml(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
@@ -22,6 +23,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterMounts(env, exports);
   nsbox::RegisterSeccomp(env, exports);
   nsbox::RegisterProcess(env, exports);
+  nsbox::RegisterNetlink(env, exports);
   nsbox::RegisterNvml(env, exports);
   return exports;
 }
