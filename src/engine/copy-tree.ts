@@ -24,15 +24,29 @@ import {
   seekData,
   seekHole,
   symlinkat,
+  unlinkat,
   utimensat,
 } from '../kernel/index.js';
 
 /** Entries copied before other work of the process gets its turn. */
 const BREATH = 64;
 
-interface Copy {
-  /** Source inode with several names → where its first name was put. */
-  links: Map<string, { dirfd: number; path: Buffer }>;
+export interface CopyOptions {
+  /** Owner of the copy; default the same numbers. */
+  owner?: ((uid: number, gid: number) => readonly [number, number]) | undefined;
+  /** What is there already is replaced (a directory merged). Default: it must be a new place. */
+  replace?: boolean | undefined;
+  /** Extended attributes to copy; default all but the overlay's own. */
+  attribute?: ((name: string) => boolean) | undefined;
+  /** copyTree: leave owner, mode and times of the directory itself as they are. */
+  keepTop?: boolean | undefined;
+  /** Called with the bytes of each file as it is done. */
+  onFile?: ((bytes: number) => void) | undefined;
+}
+
+interface Copy extends CopyOptions {
+  /** Source inode with several names → where its first name was put, from the root of the copy. */
+  links: Map<string, Buffer>;
   root: number;
   count: number;
 }
@@ -42,9 +56,24 @@ interface Copy {
  * holes, device nodes. Never follows a symlink. The directory itself gets the source's owner, mode and attributes.
  * @throws {code, syscall, path} of the call that failed; what was copied until then stays
  */
-export async function copyTree(fromFd: number, toFd: number): Promise<void> {
-  const copy: Copy = { links: new Map(), root: toFd, count: 0 };
+export async function copyTree(fromFd: number, toFd: number, options: CopyOptions = {}): Promise<void> {
+  const copy: Copy = { ...options, links: new Map(), root: toFd, count: 0 };
   await copyDirectory(fromFd, toFd, Buffer.alloc(0), copy);
+}
+
+/** Copies one file or directory, with all below it, to another name. See copyTree. */
+export async function copyEntry(
+  fromFd: number,
+  fromName: Name,
+  toFd: number,
+  toName: Name,
+  options: CopyOptions = {},
+): Promise<void> {
+  const stat = lstatat(fromFd, fromName);
+  if (!stat) throw Object.assign(new Error('no such file'), { code: 'ENOENT', path: String(fromName) });
+  const copy: Copy = { ...options, links: new Map(), root: toFd, count: 0 };
+  const name = Buffer.from(toName as string);
+  await copyOne(fromFd, Buffer.from(fromName as string), toFd, name, stat, name, copy);
 }
 
 async function copyDirectory(fromFd: number, toFd: number, prefix: Buffer, copy: Copy): Promise<void> {
@@ -53,35 +82,51 @@ async function copyDirectory(fromFd: number, toFd: number, prefix: Buffer, copy:
     if (!stat) continue; // gone meanwhile
     if (++copy.count % BREATH === 0) await new Promise((resolve) => setImmediate(resolve));
     const full = prefix.length === 0 ? name : Buffer.concat([prefix, Buffer.from('/'), name]);
-    const key = `${stat.dev}:${stat.ino}`;
     if ((stat.mode & S_IFMT) !== S_IFDIR && stat.nlink > 1) {
+      const key = `${stat.dev}:${stat.ino}`;
       const first = copy.links.get(key);
       if (first) {
-        linkat(copy.root, first.path, toFd, name);
+        if (copy.replace) clear(toFd, name, stat);
+        linkat(copy.root, first, toFd, name);
         continue;
       }
-      copy.links.set(key, { dirfd: copy.root, path: full });
+      copy.links.set(key, full);
     }
-    await copyEntry(fromFd, toFd, name, stat, full, copy);
+    await copyOne(fromFd, name, toFd, name, stat, full, copy);
   }
-  copyMeta(fromFd, toFd, '', lstatat(fromFd, '')!);
+  if (prefix.length > 0 || !copy.keepTop) copyMeta(fromFd, '', toFd, '', lstatat(fromFd, '')!, copy);
 }
 
-async function copyEntry(
+/** Removes what is in the way of something that isn't a directory. */
+function clear(toFd: number, name: Name, stat: FileStat): void {
+  const there = lstatat(toFd, name);
+  if (!there) return;
+  const isDirectory = (there.mode & S_IFMT) === S_IFDIR;
+  if ((stat.mode & S_IFMT) === S_IFDIR) {
+    if (isDirectory) return;
+    throw Object.assign(new Error('not a directory'), { code: 'ENOTDIR', path: String(name) });
+  }
+  if (isDirectory) throw Object.assign(new Error('is a directory'), { code: 'EISDIR', path: String(name) });
+  unlinkat(toFd, name);
+}
+
+async function copyOne(
   fromFd: number,
+  fromName: Buffer,
   toFd: number,
-  name: Buffer,
+  toName: Buffer,
   stat: FileStat,
   full: Buffer,
   copy: Copy,
 ): Promise<void> {
+  if (copy.replace) clear(toFd, toName, stat);
   switch (stat.mode & S_IFMT) {
     case S_IFDIR: {
-      mkdirat(toFd, name, 0o700);
+      if (!copy.replace || !lstatat(toFd, toName)) mkdirat(toFd, toName, 0o700);
       const flags = constants.O_RDONLY | constants.O_DIRECTORY;
-      const from = openat2(fromFd, name, flags, 0, RESOLVE_NO_SYMLINKS);
+      const from = openat2(fromFd, fromName, flags, 0, RESOLVE_NO_SYMLINKS);
       try {
-        const to = openat2(toFd, name, flags, 0, RESOLVE_NO_SYMLINKS);
+        const to = openat2(toFd, toName, flags, 0, RESOLVE_NO_SYMLINKS);
         try {
           await copyDirectory(from, to, full, copy);
         } finally {
@@ -93,22 +138,23 @@ async function copyEntry(
       return;
     }
     case S_IFREG:
-      copyFile(fromFd, toFd, name, stat);
+      copyFile(fromFd, fromName, toFd, toName, stat);
+      copy.onFile?.(stat.size);
       break;
     case S_IFLNK:
-      symlinkat(readlinkat(fromFd, name), toFd, name);
+      symlinkat(readlinkat(fromFd, fromName), toFd, toName);
       break;
     default:
-      mknodat(toFd, name, stat.mode, stat.rdevMajor, stat.rdevMinor);
+      mknodat(toFd, toName, stat.mode, stat.rdevMajor, stat.rdevMinor);
   }
-  copyMeta(fromFd, toFd, name, stat);
+  copyMeta(fromFd, fromName, toFd, toName, stat, copy);
 }
 
 /** Contents of a regular file, holes kept. */
-function copyFile(fromFd: number, toFd: number, name: Name, stat: FileStat): void {
-  const from = openat2(fromFd, name, constants.O_RDONLY | constants.O_NOFOLLOW);
+function copyFile(fromFd: number, fromName: Name, toFd: number, toName: Name, stat: FileStat): void {
+  const from = openat2(fromFd, fromName, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    const to = openat2(toFd, name, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const to = openat2(toFd, toName, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
       for (let at = 0; at < stat.size; ) {
         const data = seekData(from, at);
@@ -144,18 +190,28 @@ function copyPart(from: number, to: number, at: number, length: number): number 
 }
 
 /** Owner, then mode (chown clears setuid), then attributes, then times. */
-function copyMeta(fromFd: number, toFd: number, name: Name, stat: FileStat): void {
-  const self = name.length === 0;
-  const to = self ? toFd : undefined;
-  if (to !== undefined) fchownSync(to, stat.uid, stat.gid);
-  else lchownat(toFd, name, stat.uid, stat.gid);
-  if (to !== undefined) fchmodSync(to, stat.mode & 0o7777);
-  else if ((stat.mode & S_IFMT) !== S_IFLNK) chmodat(toFd, name, stat.mode & 0o7777);
-  for (const attribute of llistxattrat(fromFd, name)) {
-    // trusted.overlay.* is the overlay's own book-keeping.
-    if (attribute.toString('latin1').startsWith('trusted.overlay.')) continue;
-    const value = lgetxattrat(fromFd, name, attribute);
-    if (value) lsetxattrat(toFd, name, attribute, value);
+function copyMeta(
+  fromFd: number,
+  fromName: Name,
+  toFd: number,
+  toName: Name,
+  stat: FileStat,
+  copy: CopyOptions,
+): void {
+  const [uid, gid] = copy.owner?.(stat.uid, stat.gid) ?? [stat.uid, stat.gid];
+  const isSelf = toName.length === 0;
+  if (isSelf) fchownSync(toFd, uid, gid);
+  else lchownat(toFd, toName, uid, gid);
+  if (isSelf) fchmodSync(toFd, stat.mode & 0o7777);
+  else if ((stat.mode & S_IFMT) !== S_IFLNK) chmodat(toFd, toName, stat.mode & 0o7777);
+  const wanted = copy.attribute ?? isOwn;
+  for (const attribute of llistxattrat(fromFd, fromName)) {
+    if (!wanted(attribute.toString('latin1'))) continue;
+    const value = lgetxattrat(fromFd, fromName, attribute);
+    if (value) lsetxattrat(toFd, toName, attribute, value);
   }
-  utimensat(toFd, name, stat.atime, stat.mtime);
+  utimensat(toFd, toName, stat.atime, stat.mtime);
 }
+
+/** Not the overlay's own book-keeping. */
+const isOwn = (attribute: string): boolean => !attribute.startsWith('trusted.overlay.');

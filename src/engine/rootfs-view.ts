@@ -1,7 +1,8 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { type Context, fromErrno, isErrno } from '../base/index.js';
+import { ConflictError, type Context, fromErrno, isErrno } from '../base/index.js';
 import { AT_FDCWD, openat2, openOverlay } from '../kernel/index.js';
+import { tryAcquireLock } from '../state/index.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
@@ -48,26 +49,38 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean): Roo
   const shift = record.idRange?.start ?? 0;
   const mounts = record.mounts.filter((m) => m.type !== 'tmpfs');
   const paths = containerPaths(ctx, record.id);
+  // One overlay at a time may have the writable layer: the lock keeps a start away as long as the view is open.
+  const lock = tryAcquireLock(paths.lock);
+  if (!lock) {
+    throw new ConflictError(`container ${record.name} is just being started or stopped`, {
+      hint: 'try again',
+    });
+  }
   try {
     if (!record.image) {
       const directory = record.request.rootfs ?? '';
-      return view(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY), 0, mounts);
+      return view(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY), 0, mounts, lock);
     }
+    // What a volatile overlay leaves in its work directory makes the kernel refuse the next one.
+    rmSync(paths.work, { recursive: true, force: true });
+    mkdirSync(paths.work, 0o700);
+    if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
     const fd = openOverlay({
       lowers: layerDirectories(ctx, record),
       // Read-only views have it writable too: with one layer alone, overlay needs an upper directory.
       upper: { directory: paths.upper, work: paths.work },
       idRange: record.idRange,
     });
-    return view(fd, shift, mounts);
+    return view(fd, shift, mounts, lock);
   } catch (error) {
+    lock[Symbol.dispose]();
     throw fromErrno(`open the filesystem of container ${record.name}`, error, {
       hint: write ? 'is it being started?' : undefined,
     });
   }
 }
 
-function view(fd: number, shift: number, mounts: ContainerRecord['mounts']): RootfsView {
+function view(fd: number, shift: number, mounts: ContainerRecord['mounts'], lock?: Disposable): RootfsView {
   const opened: number[] = [fd];
   return {
     fd,
@@ -85,6 +98,7 @@ function view(fd: number, shift: number, mounts: ContainerRecord['mounts']): Roo
     },
     [Symbol.dispose]() {
       for (const open of opened.splice(0)) closeSync(open);
+      lock?.[Symbol.dispose]();
     },
   };
 }
