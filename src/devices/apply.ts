@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fromErrno } from '../base/index.js';
-import type { Spec, SpecDevice, SpecDeviceRule, SpecHooks, SpecMount } from '../spec/index.js';
+import type { Spec, SpecDevice, SpecDeviceRule, SpecHooks, SpecMount, SpecUser } from '../spec/index.js';
 import { type DeviceEdits, type DeviceRule, HOOK_NAMES } from './edits.js';
 
 /**
@@ -43,7 +43,7 @@ export function applyEdits(spec: Spec, edits: DeviceEdits): Spec {
   const out: Spec = { ...spec };
   const linux: NonNullable<Spec['linux']> = { ...spec.linux };
   out.linux = linux;
-  const devices = edits.nodes.map(specDevice);
+  const devices = edits.nodes.map((n) => specDevice(n, spec.process?.user));
   const replaced = new Set(devices.map((d) => d.path));
   linux.devices = [...(linux.devices ?? []).filter((d) => !replaced.has(d.path)), ...devices];
   linux.resources = {
@@ -77,8 +77,11 @@ export function applyEdits(spec: Spec, edits: DeviceEdits): Spec {
   return out;
 }
 
-function specDevice(node: DeviceEdits['nodes'][number]): SpecDevice {
-  const { path: place, type, major, minor, mode, uid, gid } = node;
+/** A node whose owner isn't told belongs to the container's user, as CDI has it. */
+function specDevice(node: DeviceEdits['nodes'][number], user: SpecUser | undefined): SpecDevice {
+  const { path: place, type, major, minor, mode } = node;
+  const uid = node.uid ?? user?.uid ?? 0;
+  const gid = node.gid ?? user?.gid ?? 0;
   return { path: place, type, ...(type === 'p' ? {} : { major, minor }), fileMode: mode, uid, gid };
 }
 

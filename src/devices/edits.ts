@@ -36,9 +36,9 @@ export interface DeviceNode {
   minor: number;
   /** Permission bits. */
   mode: number;
-  /** Ids inside the container. */
-  uid: number;
-  gid: number;
+  /** Ids inside the container; absent: those of its process. */
+  uid?: number | undefined;
+  gid?: number | undefined;
   /** Subset of `rwm`, as the cgroup rule that goes with it has it; empty: no rule. */
   permissions: string;
 }

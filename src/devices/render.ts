@@ -39,8 +39,7 @@ function addDrmNode(edits: DeviceEdits, files: HostFiles, file: string): void {
   if (!node) return;
   addNode(edits, node);
   const onlyGroup = (node.mode & 0o060) !== 0 && (node.mode & 0o006) !== 0o006;
-  if (onlyGroup && node.gid !== 0 && !edits.additionalGids.includes(node.gid))
-    edits.additionalGids.push(node.gid);
+  if (onlyGroup && node.gid && !edits.additionalGids.includes(node.gid)) edits.additionalGids.push(node.gid);
 }
 
 function pick(gpus: readonly DrmGpu[], wanted: GpusFlag['devices'], flag: string): readonly DrmGpu[] {

@@ -86,8 +86,8 @@ function nodeOf(node: CdiNode, files: HostFiles, name: string): DeviceNode {
     minor: minor ?? 0,
     // The OCI runtimes' own default for a device without a mode.
     mode: (node.fileMode ?? 0o666) & 0o7777,
-    uid: node.uid ?? 0,
-    gid: node.gid ?? 0,
+    ...(node.uid === undefined ? {} : { uid: node.uid }),
+    ...(node.gid === undefined ? {} : { gid: node.gid }),
     permissions: type === 'p' ? '' : node.permissions || 'rwm',
   };
 }
