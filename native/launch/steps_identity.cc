@@ -130,7 +130,7 @@ Failure StepSeccomp(Run& run, Reader& r) {
   const Bytes program = r.bytes();
   const uint32_t listener_slot = r.u32();
   const Bytes state = r.bytes();
-  if (r.bad()) return Malformed();
+  if (r.bad() || program.size < sizeof(sock_filter)) return Malformed();
   // The kernel wants the instructions aligned, and the plan packs them anywhere.
   std::vector<sock_filter> filter(program.size / sizeof(sock_filter));
   memcpy(filter.data(), program.data, filter.size() * sizeof(sock_filter));
