@@ -1,0 +1,47 @@
+import { InvalidError, UnsupportedError } from '../base/index.js';
+import { type CgroupPlan, DEFAULT_DEVICE_RULES, planCgroup } from '../cgroup/index.js';
+import type { HostFacts } from '../host/index.js';
+import type { Spec, SpecResources } from '../spec/index.js';
+import type { Runtime } from './runtime.js';
+
+/**
+ * Where the container's groups lie: `linux.cgroupsPath` below the root of each hierarchy, or `/nsbox-oci/<id>`.
+ * @throws InvalidError for a path that leads out of the tree
+ */
+export function cgroupsPathOf(runtime: Runtime, spec: Spec, id: string, facts: HostFacts['cgroup']): string {
+  const given = spec.linux?.cgroupsPath;
+  if (runtime.cgroupManager === 'systemd') {
+    throw new UnsupportedError(
+      facts.systemd
+        ? 'the systemd cgroup manager is not available in this version'
+        : 'systemd not running on this host, cannot use systemd cgroups manager',
+      {
+        hint: 'use --cgroup-manager cgroupfs (podman: --cgroup-manager=cgroupfs; containerd: SystemdCgroup = false)',
+      },
+    );
+  }
+  if (!given) return `/nsbox-oci/${id}`;
+  if (given.split('/').includes('..') || given.includes('\0')) {
+    throw new InvalidError(`linux.cgroupsPath: ${JSON.stringify(given)} leads out of the cgroup tree`, {
+      code: 'INVALID_SPEC',
+      path: 'linux.cgroupsPath',
+    });
+  }
+  return given.startsWith('/') ? given : `/${given}`;
+}
+
+/**
+ * The groups and limits of a spec. Devices that the standard says are always there are allowed after its own rules,
+ * as in runc.
+ */
+export function planGroups(spec: Spec, path: string, host: HostFacts): CgroupPlan {
+  return planCgroup(withDefaultDevices(spec.linux?.resources), path, host);
+}
+
+function withDefaultDevices(resources: SpecResources | undefined): SpecResources | undefined {
+  if (!resources?.devices?.length) return resources;
+  const last = resources.devices.at(-1);
+  // Everything is allowed: nothing to add.
+  if (last?.allow && (!last.type || last.type === 'a')) return resources;
+  return { ...resources, devices: [...resources.devices, ...DEFAULT_DEVICE_RULES.filter((r) => r.allow)] };
+}

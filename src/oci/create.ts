@@ -1,0 +1,266 @@
+import { closeSync, realpathSync } from 'node:fs';
+import path from 'node:path';
+import { fromErrno, InvalidError, NsboxError } from '../base/index.js';
+import { launchCgroup, plannedGroups, readyCgroups, removeGroups } from '../cgroup/index.js';
+import { type Launched, launch } from '../engine/launch.js';
+import { type HostFacts, hostFacts } from '../host/index.js';
+import { connectUnix, openPidfd, processStat, sendFd, signalProcess } from '../kernel/index.js';
+import { type PlanInput, plan } from '../plan/index.js';
+import { type Spec, seccompProgram } from '../spec/index.js';
+import { writeFileAtomic } from '../state/index.js';
+import { cgroupsPathOf, planGroups } from './cgroups.js';
+import { checkSpec } from './check.js';
+import { claim, forget, type OciRecord, save, self, stateDocument } from './containers.js';
+import { runHooks } from './hooks.js';
+import { log } from './log.js';
+import type { Runtime } from './runtime.js';
+import { readBundle, saveSpec } from './spec-file.js';
+
+/** What `create` and `run` are told. */
+export interface CreateOptions {
+  id: string;
+  /** As given; absent: the working directory. */
+  bundle?: string | undefined;
+  /** File of the spec, where it isn't the bundle's config.json. */
+  config?: string | undefined;
+  consoleSocket?: string | undefined;
+  pidfdSocket?: string | undefined;
+  pidFile?: string | undefined;
+  preserveFds: number;
+  noPivot: boolean;
+  noNewKeyring: boolean;
+  /** create: init waits for `start`. run: it goes on at once, and the caller waits for its end. */
+  wait: boolean;
+  /** run in the foreground with a terminal: this process relays it. */
+  relayTerminal?: boolean | undefined;
+}
+
+export interface Created {
+  record: OciRecord;
+  launched: Launched;
+}
+
+/**
+ * Makes a container of a bundle, up to the point where init waits for `start` (or, with `wait` off, until its program
+ * runs). On failure nothing of it is left.
+ * @throws NsboxError
+ */
+export async function createContainer(runtime: Runtime, options: CreateOptions): Promise<Created> {
+  const { ctx, root } = runtime;
+  const bundle = resolveBundle(ctx.cwd, options.bundle);
+  const spec = await readBundle(runtime, path.resolve(bundle, options.config ?? 'config.json'));
+  checkSpec(spec);
+  const rootfs = path.resolve(bundle, spec.root!.path);
+  const terminal = spec.process?.terminal ?? false;
+  if (terminal && !options.consoleSocket && !options.relayTerminal) {
+    throw new InvalidError('cannot allocate tty if runc will detach without setting console socket', {
+      hint: 'give --console-socket, or set process.terminal to false',
+    });
+  }
+  if (!terminal && options.consoleSocket) {
+    throw new InvalidError('cannot use console socket if runc will not detach or allocate tty', {
+      hint: 'leave --console-socket out, or set process.terminal to true',
+    });
+  }
+  const directory = claim(root, options.id);
+  const passed: number[] = [];
+  const opened: number[] = [];
+  let record: OciRecord | undefined;
+  try {
+    const host = hostFacts(ctx);
+    record = {
+      version: 1,
+      id: options.id,
+      ociVersion: spec.ociVersion,
+      bundle,
+      rootfs,
+      created: new Date().toISOString(),
+      annotations: spec.annotations,
+      creator: self(),
+      groups: { unified: null, v1: {} },
+      ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
+      hooks: spec.hooks,
+    };
+    const cgroup = prepareCgroup(runtime, spec, record, host);
+    // From here on a crash leaves something, and the record says what.
+    save(root, record);
+    saveSpec(root, options.id, spec);
+
+    const names: string[] = [];
+    const pass = (name: string, fd: number) => {
+      names.push(name);
+      passed.push(fd);
+    };
+    if (options.consoleSocket) {
+      const fd = connectUnix(path.resolve(ctx.cwd, options.consoleSocket));
+      opened.push(fd);
+      pass('console', fd);
+    }
+    const listenFds = Number(ctx.env['LISTEN_FDS'] ?? 0) || 0;
+    const preserve = options.preserveFds + listenFds;
+    for (let i = 0; i < preserve; i++) pass(`preserve-${i}`, 3 + i);
+    if (listenFds > 0)
+      spec.process!.env = [...(spec.process!.env ?? []), `LISTEN_FDS=${listenFds}`, 'LISTEN_PID=1'];
+
+    const state = (status: string, pid: number) => stateDocument(record!, status, pid);
+    const input: PlanInput = {
+      id: options.id,
+      spec: { ...spec, root: { ...spec.root!, path: rootfs } },
+      host,
+      rootfs: { kind: 'directory', path: rootfs, idmap: false },
+      stdio: terminal ? (options.consoleSocket ? 'console-socket' : 'runtime-terminal') : 'inherit',
+      ...(cgroup ? { cgroup } : {}),
+      dieWithMonitor: false,
+      runtimeHooks: true,
+      // In the container's namespaces its pid is what it is there.
+      hookState: JSON.stringify(state('created', record.ownPid ? 1 : 0)),
+      preserve,
+      noPivot: options.noPivot,
+      noNewKeyring: options.noNewKeyring,
+      ...(options.wait ? { waitStart: { directory, name: 'start.sock' } } : {}),
+    };
+    if (spec.linux?.seccomp) {
+      const { program, flags, notify } = seccompProgram(ctx, spec.linux.seccomp, host.machine);
+      input.seccomp = { program, flags };
+      if (notify) {
+        const fd = connectUnix(spec.linux.seccomp.listenerPath!);
+        opened.push(fd);
+        pass('seccomp', fd);
+        input.seccomp.listener = {
+          passed: 'seccomp',
+          state: JSON.stringify({
+            ociVersion: spec.ociVersion,
+            fds: ['seccompFd'],
+            pid: 0,
+            metadata: spec.linux.seccomp.listenerMetadata ?? '',
+            state: state('creating', 0),
+          }),
+        };
+      }
+    }
+    input.passed = names;
+    const launchPlan = plan(input);
+    const launched = await launch(launchPlan, {
+      stdio: [0, 1, 2],
+      passed,
+      newSession: options.wait,
+      sync: {
+        createRuntime: async (pid) => {
+          record!.init = { pid, startTicks: processStat(pid)?.startTicks ?? '' };
+          save(root, record!);
+          await moveNetDevices(spec, pid);
+          await runHooks('prestart', spec.hooks?.prestart, state('creating', pid));
+          await runHooks('createRuntime', spec.hooks?.createRuntime, state('creating', pid));
+        },
+      },
+    });
+    record.init = { pid: launched.pid, startTicks: processStat(launched.pid)?.startTicks ?? '' };
+    save(root, record);
+    announce(runtime, options, launched.pid);
+    if (!options.wait) await poststart(record);
+    return { record, launched };
+  } catch (error) {
+    if (record) await undo(runtime, record);
+    else forget(root, options.id);
+    throw error;
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
+/**
+ * Hooks after the program has started.
+ * @throws LaunchError where one fails; the container is stopped then, as the standard asks
+ */
+export async function poststart(record: OciRecord): Promise<void> {
+  const init = record.init ?? { pid: 0, startTicks: '' };
+  try {
+    await runHooks('poststart', record.hooks?.poststart, stateDocument(record, 'running', init.pid));
+  } catch (error) {
+    if (init.pid > 0) signalProcess(init, 9);
+    throw error;
+  }
+}
+
+/** Hooks after the container is gone: each runs, whatever those before it did. */
+export async function poststop(runtime: Runtime, record: OciRecord): Promise<void> {
+  for (const hook of record.hooks?.poststop ?? []) {
+    try {
+      await runHooks('poststop', [hook], stateDocument(record, 'stopped', 0));
+    } catch (error) {
+      log(runtime.log, 'warning', (error as Error).message);
+    }
+  }
+}
+
+function resolveBundle(cwd: string, given: string | undefined): string {
+  const bundle = path.resolve(cwd, given ?? '.');
+  try {
+    return realpathSync(bundle);
+  } catch (error) {
+    throw fromErrno(`open the bundle ${bundle}`, error, { path: bundle });
+  }
+}
+
+function prepareCgroup(
+  runtime: Runtime,
+  spec: Spec,
+  record: OciRecord,
+  host: HostFacts,
+): PlanInput['cgroup'] | undefined {
+  if (runtime.cgroupManager === 'disabled') return undefined;
+  const cgroupPath = cgroupsPathOf(runtime, spec, record.id, host.cgroup);
+  const groups = planGroups(spec, cgroupPath, host);
+  for (const warning of groups.warnings) log(runtime.log, 'warning', warning);
+  readyCgroups(host.cgroup);
+  record.cgroup = groups.path;
+  record.groups = plannedGroups(groups);
+  return launchCgroup(groups);
+}
+
+/** pid file, and the pidfd socket. */
+function announce(runtime: Runtime, options: CreateOptions, pid: number): void {
+  if (options.pidFile) {
+    writeFileAtomic(path.resolve(runtime.ctx.cwd, options.pidFile), String(pid), {
+      durable: false,
+      mode: 0o644,
+    });
+  }
+  if (options.pidfdSocket) sendPidfd(path.resolve(runtime.ctx.cwd, options.pidfdSocket), pid);
+}
+
+/** Hands a pidfd of the process to whoever listens there. */
+export function sendPidfd(socketPath: string, pid: number): void {
+  const socket = connectUnix(socketPath);
+  try {
+    const pidfd = openPidfd(pid);
+    try {
+      sendFd(socket, 'pidfd', pidfd);
+    } finally {
+      closeSync(pidfd);
+    }
+  } finally {
+    closeSync(socket);
+  }
+}
+
+/** linux.netDevices: interfaces of the host go into the container's network namespace. */
+async function moveNetDevices(spec: Spec, _pid: number): Promise<void> {
+  const devices = Object.entries(spec.linux?.netDevices ?? {});
+  if (devices.length === 0) return;
+  throw new NsboxError(
+    'UNSUPPORTED',
+    `linux.netDevices: cannot move ${devices[0]![0]}: not available in this version`,
+  );
+}
+
+/** After a failed create: processes, groups, directory; then the hooks that the standard wants in this case too. */
+async function undo(runtime: Runtime, record: OciRecord): Promise<void> {
+  try {
+    await removeGroups(record.groups);
+    await poststop(runtime, record);
+  } catch (error) {
+    log(runtime.log, 'warning', (error as Error).message);
+  }
+  forget(runtime.root, record.id);
+}

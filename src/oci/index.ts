@@ -1,0 +1,1 @@
+export { oci } from './oci.js';
