@@ -198,7 +198,7 @@ Failure StepAffinity(Run&, Reader& r) {
   const Bytes mask = r.bytes();
   if (r.bad()) return Malformed();
   std::vector<unsigned long> words((mask.size + sizeof(unsigned long) - 1) / sizeof(unsigned long));
-  memcpy(words.data(), mask.data, mask.size);
+  if (mask.size > 0) memcpy(words.data(), mask.data, mask.size);
   if (syscall(SYS_sched_setaffinity, 0, words.size() * sizeof(unsigned long), words.data()) < 0) {
     return Fail("sched_setaffinity");
   }
@@ -211,7 +211,7 @@ Failure StepMemoryPolicy(Run&, Reader& r) {
   const Bytes mask = r.bytes();
   if (r.bad()) return Malformed();
   std::vector<unsigned long> words(mask.size / sizeof(unsigned long) + 1);
-  memcpy(words.data(), mask.data, mask.size);
+  if (mask.size > 0) memcpy(words.data(), mask.data, mask.size);
   const long done = mask.size == 0 ? syscall(SYS_set_mempolicy, mode, nullptr, 0)
                                    : syscall(SYS_set_mempolicy, mode, words.data(),
                                              words.size() * sizeof(unsigned long) * 8);
