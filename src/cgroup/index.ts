@@ -5,3 +5,4 @@ export * from './path.js';
 export * from './plan.js';
 export * from './stats.js';
 export * from './tree.js';
+export * from './update.js';

@@ -27,6 +27,26 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/version.js'),
   },
   {
+    paths: ['stats', 'container stats'],
+    summary: 'Display a live stream of container(s) resource usage statistics',
+    load: () => import('./commands/stats.js'),
+  },
+  {
+    paths: ['top', 'container top'],
+    summary: 'Display the running processes of a container',
+    load: () => import('./commands/top.js'),
+  },
+  {
+    paths: ['update', 'container update'],
+    summary: 'Update configuration of one or more containers',
+    load: () => import('./commands/update.js'),
+  },
+  {
+    paths: ['metrics'],
+    summary: 'Serve resource usage of all containers to Prometheus',
+    load: () => import('./commands/metrics.js'),
+  },
+  {
     paths: ['cdi list', 'cdi ls'],
     summary: 'List the devices of the Container Device Interface',
     load: () => import('./commands/cdi-list.js'),

@@ -114,7 +114,7 @@ async function readProfile(ctx: Context, file: string): Promise<SeccompProfile> 
 }
 
 /** Major and minor number of a block device, for throttles. */
-function blockDevice(path: string): { major: number; minor: number } {
+export function blockDevice(path: string): { major: number; minor: number } {
   let st: ReturnType<typeof statSync>;
   try {
     st = statSync(path);

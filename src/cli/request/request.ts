@@ -96,7 +96,7 @@ export function parseRequest(input: CreateInput, ctx: Context): ContainerRequest
     dns: flags.dns.map(parseDns),
     dnsSearch: flags['dns-search'].map(parseDnsSearch),
     dnsOptions: [...flags['dns-option'], ...flags['dns-opt']],
-    resources: resources(flags),
+    resources: parseResourceFlags(flags),
     cgroupParent: flags['cgroup-parent'] || undefined,
     stopSignal: flags['stop-signal'] === undefined ? undefined : parseSignal(flags['stop-signal']),
     stopTimeout: within('stop-timeout', flags['stop-timeout'], -1, 2 ** 31 - 1),
@@ -142,7 +142,31 @@ function mounts(flags: Values, ctx: Context): ContainerRequest['mounts'] {
   return out;
 }
 
-function resources(flags: Values): ContainerRequest['resources'] {
+/** The flags about limits: those of `run`, of which `update` has most. */
+export type ResourceValues = Pick<
+  Values,
+  | 'blkio-weight'
+  | 'cgroup-conf'
+  | 'cpu-period'
+  | 'cpu-quota'
+  | 'cpu-shares'
+  | 'cpus'
+  | 'cpuset-cpus'
+  | 'cpuset-mems'
+  | 'device-read-bps'
+  | 'device-read-iops'
+  | 'device-write-bps'
+  | 'device-write-iops'
+  | 'force-limits'
+  | 'memory'
+  | 'memory-reservation'
+  | 'memory-swap'
+  | 'pids-limit'
+> &
+  Partial<Pick<Values, 'blkio-weight-device' | 'memory-swappiness' | 'oom-kill-disable'>>;
+
+/** Limits in Docker's units out of their flags. */
+export function parseResourceFlags(flags: ResourceValues): ContainerRequest['resources'] {
   const rates = (specs: readonly string[], size: (text: string) => number) =>
     specs.length === 0 ? undefined : specs.map((spec) => parseRate(spec, size));
   if (flags.cpus !== undefined && flags.cpus < 0) throw new InvalidError('--cpus must not be negative');
@@ -161,7 +185,7 @@ function resources(flags: Values): ContainerRequest['resources'] {
     cpusetMems: cpuList('cpuset-mems', flags['cpuset-mems']),
     pidsLimit: flags['pids-limit'],
     blkioWeight: flags['blkio-weight'] || undefined,
-    blkioWeightDevice: deviceWeights(flags['blkio-weight-device']),
+    blkioWeightDevice: deviceWeights(flags['blkio-weight-device'] ?? []),
     unified: cgroupFiles(flags['cgroup-conf']),
     forceLimits: forceLimits(flags['force-limits']),
     deviceReadBps: rates(flags['device-read-bps'], parseBytes),
