@@ -25,6 +25,7 @@ export type ToHostId = (id: number) => number;
 /**
  * Device nodes, links and mount points of /dev, made by the monitor in a detached tmpfs: mknod(2) is the host's right,
  * and a filesystem of the host's makes the nodes work inside a user namespace.
+ * @param links more links, in /dev or elsewhere; a file that is already there stays
  * @param slots slot of the tmpfs for /dev (absent where the bundle has none) and of the root for everything else
  */
 export function deviceSteps(
@@ -33,6 +34,7 @@ export function deviceSteps(
   uid: ToHostId,
   gid: ToHostId,
   directories: readonly string[],
+  links: readonly { path: string; target: string }[] = [],
 ): Step[] {
   const steps: Step[] = [];
   const made = new Set<string>(['', '/']);
@@ -72,6 +74,10 @@ export function deviceSteps(
     if (!all.has(path)) {
       steps.push({ op: 'symlinkIn', ...place(path), target, uid: uid(0), gid: gid(0) });
     }
+  }
+  for (const link of links) {
+    directory(link.path.slice(0, link.path.lastIndexOf('/')));
+    steps.push({ op: 'symlinkIn', ...place(link.path), target: link.target, uid: uid(0), gid: gid(0) });
   }
   // Mount points in /dev are made here too: fewer steps for init.
   if (slots.dev !== undefined) for (const d of directories) directory(d);

@@ -13,6 +13,8 @@ export interface PlanInput {
   /** Initial size of the terminal. */
   terminalSize?: { rows: number; columns: number };
   cgroup?: CgroupInput;
+  /** Symbolic links made in the container's tree where nothing lies yet (soname links of a driver's libraries). */
+  links?: readonly { path: string; target: string }[];
   /** Seccomp program compiled from spec.linux.seccomp. */
   seccomp?: { program: Uint8Array; flags: number; listener?: { passed: string; state: string } };
   /** Who wires the network while init works: the runtime, at a sync point. */

@@ -81,7 +81,10 @@ export function plan(input: PlanInput): LaunchPlan {
   }
   if (input.networkSync) init.push({ op: 'sync', point: 'network', firstRunOnly: true });
   if (input.attachSync) init.push({ op: 'sync', point: 'attach', firstRunOnly: true });
-  if (startSlot >= 0) init.push({ op: 'waitStart', slot: startSlot });
+  if (startSlot >= 0) {
+    init.push({ op: 'findProgram', path: searchPath(process), name: process.args[0]!, cwd: process.cwd });
+    init.push({ op: 'waitStart', slot: startSlot });
+  }
   for (const h of spec.hooks?.startContainer ?? []) init.push(hookStep(h, 'startContainer', input.hookState));
   become(input, process, out, { userNamespace, passedSlot });
   endings(input, out);
@@ -219,7 +222,7 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
   if (!boundDev) {
     const below = mounts.map((m) => m.destination).filter((d) => /^\/dev\/[^/]+$/.test(d));
     const directories = below.filter((d) => !mounts.find((m) => m.destination === d && m.type === 'bind'));
-    out.parent.push(...deviceSteps(linux.devices ?? [], slots, uid, gid, directories));
+    out.parent.push(...deviceSteps(linux.devices ?? [], slots, uid, gid, directories, input.links));
   }
 
   const context: MountContext = {

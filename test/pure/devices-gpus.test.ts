@@ -147,14 +147,14 @@ test("CUDA's forward-compatibility libraries of an image go before the host's ol
   assert.ok(places(newer).some((p) => p.includes('libnvidia-ml.so')));
   assert.deepEqual(
     newer.symlinks.filter((l) => l.path.includes('libcuda.so')),
-    ['libcuda.so.1', 'libcuda.so'].map((n) => ({
-      path: `/usr/lib/x86_64-linux-gnu/${n}`,
-      target: '/usr/local/cuda/compat/libcuda.so.1',
-    })),
+    [
+      { path: '/usr/lib/x86_64-linux-gnu/libcuda.so.1', target: '/usr/local/cuda/compat/libcuda.so.1' },
+      { path: '/usr/lib/x86_64-linux-gnu/libcuda.so', target: 'libcuda.so.1' },
+    ],
   );
   image.delete('/usr/local/cuda/compat/libcuda.so.570.10.01');
   compat('535.10.01');
-  assert.ok(places(await gpus('all', {}, image)).some((p) => p.includes('libcuda.so.550')));
+  assert.ok(places(await gpus('all', {}, image)).some((p) => p.endsWith('libcuda.so.1')));
 });
 
 test('layouts of images', async () => {
@@ -168,7 +168,7 @@ test('layouts of images', async () => {
   assert.equal((await gpus('all', {}, 'static')).ldconfig, undefined);
   await assert.rejects(gpus('all', {}, 'alpine'), /musl C library.*need glibc/);
   const both = await gpus('all,capabilities=compute,compat32', { bits32: true }, 'debian32');
-  assert.ok(places(both).includes('/usr/lib/i386-linux-gnu/libcuda.so.550.54.14'));
+  assert.ok(places(both).includes('/usr/lib/i386-linux-gnu/libcuda.so.1'));
   assert.ok(!places(await gpus('all,capabilities=all', { bits32: true })).some((p) => p.includes('i386')));
 });
 

@@ -213,12 +213,11 @@ function addLibraries(
     if (directory === undefined) continue;
     const replaced = compat !== undefined && library.bits === 64 && COMPAT_LIBRARIES.includes(library.name);
     const newer = replaced ? compat.get(library.soname) : undefined;
-    const file = path.posix.basename(library.path);
-    const target = newer ?? file;
-    // The image's own, newer one must be alone in the directory, or ldconfig would link back to the host's.
-    if (newer === undefined) addMount(edits, files, library.path, `${directory}/${file}`);
-    for (const name of [library.soname, ...(EXTRA_LINKS[library.name] ?? [])]) {
-      if (name !== file) edits.symlinks.push({ path: `${directory}/${name}`, target });
+    // Under its soname, so that what a start leaves in the container's layer fits the next driver version too.
+    if (newer === undefined) addMount(edits, files, library.path, `${directory}/${library.soname}`);
+    else edits.symlinks.push({ path: `${directory}/${library.soname}`, target: newer });
+    for (const name of EXTRA_LINKS[library.name] ?? []) {
+      edits.symlinks.push({ path: `${directory}/${name}`, target: library.soname });
     }
   }
   if (wish.layout?.ldconfig && libraries.length > 0) {
