@@ -22,16 +22,7 @@ export function layersReader(layers: readonly string[]): RootfsReader {
     const real = resolveIn(layers, file, 0);
     if (real === undefined) return undefined;
     try {
-      const fd = openSync(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-      try {
-        const st = fstatSync(fd);
-        if (!st.isFile() || st.size > 4 << 20) return undefined;
-        const buffer = Buffer.alloc(st.size);
-        const n = readSync(fd, buffer, 0, st.size, 0);
-        return buffer.toString('utf8', 0, n);
-      } finally {
-        closeSync(fd);
-      }
+      return readFdText(openSync(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK));
     } catch {
       return undefined;
     }
@@ -75,16 +66,15 @@ function resolveIn(layers: readonly string[], file: string, links: number): stri
   return undefined;
 }
 
-/** Reads files of a plain directory used as root, as layersReader does. */
-export function directoryReader(directory: string): RootfsReader {
-  return layersReader([directory]);
-}
-
-/** The text of a file, or undefined. */
-export function readText(file: string): string | undefined {
+/** The text of a regular file of at most 4 MiB, by an fd that is closed then; undefined for anything else. */
+export function readFdText(fd: number): string | undefined {
   try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
+    const st = fstatSync(fd);
+    if (!st.isFile() || st.size > 4 << 20) return undefined;
+    const buffer = Buffer.alloc(st.size);
+    const n = readSync(fd, buffer, 0, st.size, 0);
+    return buffer.toString('utf8', 0, n);
+  } finally {
+    closeSync(fd);
   }
 }

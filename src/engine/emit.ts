@@ -1,0 +1,55 @@
+import { appendFileSync } from 'node:fs';
+import type { Context } from '../base/index.js';
+import { ensureDirectory } from '../state/index.js';
+import { eventsFile } from './paths.js';
+import type { ContainerRecord } from './records.js';
+
+/** One line of `nsbox events`, in Docker's shape. */
+export interface EngineEvent {
+  Type: 'container' | 'image' | 'network' | 'volume';
+  Action: string;
+  Actor: { ID: string; Attributes: Record<string, string> };
+  scope: 'local';
+  time: number;
+  timeNano: number;
+}
+
+/**
+ * Appends an event to <state>/events.jsonl. One write of one line with O_APPEND, so that lines of several processes
+ * don't mix. That nobody can be told is no reason to fail.
+ */
+export function emitEvent(
+  ctx: Context,
+  action: string,
+  record: ContainerRecord,
+  attributes: Record<string, string> = {},
+): void {
+  const now = Date.now();
+  const event: EngineEvent = {
+    Type: 'container',
+    Action: action,
+    Actor: {
+      ID: record.id,
+      Attributes: {
+        ...record.request.labels,
+        image: record.image?.reference ?? '',
+        name: record.name,
+        ...attributes,
+      },
+    },
+    scope: 'local',
+    time: Math.floor(now / 1000),
+    timeNano: now * 1e6,
+  };
+  const line = `${JSON.stringify(event)}\n`;
+  try {
+    appendFileSync(eventsFile(ctx), line, { mode: 0o600 });
+  } catch {
+    try {
+      ensureDirectory(ctx.state);
+      appendFileSync(eventsFile(ctx), line, { mode: 0o600 });
+    } catch {
+      // see above
+    }
+  }
+}

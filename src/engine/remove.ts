@@ -1,0 +1,103 @@
+import path from 'node:path';
+import { ConflictError, type Context, NsboxError } from '../base/index.js';
+import { findGroups, killAll, removeGroups } from '../cgroup/index.js';
+import { removeTree } from '../kernel/index.js';
+import { release } from './claims.js';
+import { containerState, isHeld, listContainers, writeContainer } from './containers.js';
+import { emitEvent } from './emit.js';
+import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
+import type { ContainerRecord } from './records.js';
+import { factsOf } from './sandbox.js';
+import { openVolumes } from './volumes.js';
+
+export interface RemoveOptions {
+  /** Kill it first where it runs. */
+  force?: boolean | undefined;
+  /** Remove its anonymous volumes too. */
+  volumes?: boolean | undefined;
+}
+
+/**
+ * Removes a container: processes, cgroups, addresses, writable layer, record, claims. Marked first, so that a crash
+ * half-way is finished by recover().
+ * @throws ConflictError while it runs and `force` isn't given
+ */
+export async function removeContainer(
+  ctx: Context,
+  record: ContainerRecord,
+  options: RemoveOptions = {},
+): Promise<void> {
+  const { status } = containerState(ctx, record);
+  const alive = status === 'running' || status === 'paused' || status === 'restarting';
+  if (alive && !options.force) {
+    throw new ConflictError(
+      `cannot remove container "/${record.name}": container is ${status}: stop the container before removing or force remove`,
+      { exitCode: 1 },
+    );
+  }
+  writeContainer(ctx, { ...record, removing: true });
+  if (alive || status === 'dead') await killContainer(ctx, record);
+  await finishRemoval(ctx, record, options.volumes ?? false);
+  emitEvent(ctx, 'destroy', record);
+}
+
+/** What remains to be done once nothing of the container runs. Safe to repeat. */
+export async function finishRemoval(ctx: Context, record: ContainerRecord, volumes: boolean): Promise<void> {
+  const paths = containerPaths(ctx, record.id);
+  const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
+  await killAll(groups);
+  await removeGroups(groups);
+  const { openNetworks } = await import('../network/index.js');
+  await openNetworks(ctx).release(record.id);
+  const anonymous = volumes || record.request.autoRemove ? record.mounts.filter((m) => m.anonymous) : [];
+  await removeTree(paths.state);
+  release(path.join(namesDirectory(ctx), record.name), record.id);
+  if (record.idRange) release(path.join(idsDirectory(ctx), String(record.idRange.start)), record.id);
+  await removeTree(paths.data);
+  if (anonymous.length > 0) {
+    await openVolumes(ctx).removeAnonymous(
+      anonymous.map((m) => m.name!),
+      (name) => volumeUsers(ctx, name),
+    );
+  }
+}
+
+/** Ids of the containers that have a volume. */
+export function volumeUsers(ctx: Context, name: string): string[] {
+  return listContainers(ctx)
+    .filter((c) => c.mounts.some((m) => m.type === 'volume' && m.name === name))
+    .map((c) => c.id);
+}
+
+/**
+ * Kills everything of a container at once (cgroup.kill, also when it is frozen) and waits until its monitor has gone.
+ * @throws NsboxError TIMEOUT where a process can't be killed within 10 s
+ */
+export async function killContainer(ctx: Context, record: ContainerRecord): Promise<void> {
+  const paths = containerPaths(ctx, record.id);
+  const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
+  const { running } = containerState(ctx, record);
+  // The monitor first where it would start the program again.
+  if (running?.state === 'restarting' || record.request.restart.name !== 'no') {
+    if (running && isHeld(paths.lock)) tryKill(running.monitorPid);
+  }
+  if (running?.pid) tryKill(running.pid);
+  await killAll(groups);
+  const end = performance.now() + 10_000;
+  for (let pause = 1; isHeld(paths.lock); pause = Math.min(pause * 2, 50)) {
+    if (performance.now() > end) {
+      throw new NsboxError('TIMEOUT', `container ${record.name} could not be killed within 10 s`, {
+        hint: 'a process of it waits in the kernel (state D); see /proc/PID/stack',
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended meanwhile
+  }
+}

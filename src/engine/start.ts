@@ -1,0 +1,279 @@
+import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { ConflictError, type Context, type NsboxError } from '../base/index.js';
+import { launchCgroup, planCgroup } from '../cgroup/index.js';
+import { encodeKeepConfig } from '../kernel/index.js';
+import type { NetworkSettings } from '../network/index.js';
+import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
+import type { NamespaceType, ResolvedMount } from '../spec/index.js';
+import { ensureDirectory, writeRecord } from '../state/index.js';
+import { containerState, findContainer } from './containers.js';
+import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
+import { emitEvent } from './emit.js';
+import { type Launched, launch, type StepTime } from './launch.js';
+import { mountsForStart } from './mounts.js';
+import { containerPaths, eventsFile, idsDirectory, namesDirectory } from './paths.js';
+import type { ContainerRecord, ExitRecord } from './records.js';
+import { layersReader } from './rootfs-reader.js';
+import { factsOf } from './sandbox.js';
+import { parseSignal } from './signals.js';
+import { specOf } from './spec-of.js';
+
+export interface StartOptions {
+  /** Called when the monitor listens and before the program runs: a client that must miss no output connects here. */
+  attach?: ((socket: string) => Promise<void>) | undefined;
+  onTrace?: ((time: StepTime, plan: LaunchPlan) => void) | undefined;
+  terminalSize?: { rows: number; columns: number } | undefined;
+}
+
+/** A plan with all that came up on the way to it. */
+export interface PreparedLaunch {
+  plan: LaunchPlan;
+  spec: PlanInput['spec'];
+  warnings: string[];
+}
+
+/**
+ * Everything between a record and its plan: image, mounts, names, devices, spec, cgroup.
+ * @param network settings made by the network room; undefined for a plan that is only shown
+ */
+export async function prepareLaunch(
+  ctx: Context,
+  record: ContainerRecord,
+  network: NetworkSettings | undefined,
+  options: StartOptions & { forShow?: UsableImage } = {},
+): Promise<PreparedLaunch> {
+  const { request } = record;
+  const host = factsOf(ctx);
+  const paths = containerPaths(ctx, record.id);
+  const image = options.forShow ?? (await imageOf(ctx, record));
+  const joined = options.forShow ? { join: {}, shm: undefined } : joins(ctx, record);
+  const files = options.forShow ? [] : await ownFiles(ctx, record, network);
+  const mounts = options.forShow
+    ? []
+    : await mountsForStart(ctx, record.mounts, request, image ? { layers: image.layers } : undefined);
+  const covered = new Set(mounts.map((m) => m.target));
+  const warnings: string[] = [];
+  const edits = await deviceEdits(record, image, paths.data, warnings);
+  const layers = image?.layers ?? [];
+  const { spec, seccomp } = await specOf(ctx, {
+    id: record.id,
+    request,
+    image: image?.config,
+    host,
+    rootfs: request.rootfs ?? paths.upper,
+    read: layersReader(image ? [paths.upper, ...[...layers].reverse()] : [request.rootfs!]),
+    idRange: record.idRange,
+    mounts: [...files.filter((f) => !covered.has(f.target)), ...mounts],
+    cgroupsPath: record.cgroup,
+    join: joined.join,
+    shm: joined.shm,
+    edits,
+  });
+  const groups = planCgroup(spec.linux?.resources, record.cgroup, host, {
+    onUnenforceable: request.resources.forceLimits,
+  });
+  warnings.push(...groups.warnings);
+  const ownNetwork = spec.linux?.namespaces?.some((n) => n.type === 'network' && !n.path) ?? false;
+  const input: PlanInput = {
+    id: record.id,
+    spec,
+    host,
+    rootfs: image
+      ? {
+          kind: 'overlay',
+          layers,
+          upper: paths.upper,
+          work: paths.work,
+          volatile: request.autoRemove,
+          idmap: record.idRange !== undefined,
+        }
+      : { kind: 'directory', path: request.rootfs!, idmap: record.idRange !== undefined },
+    stdio: request.tty ? 'terminal' : 'pipes',
+    stdinOpen: request.interactive,
+    cgroup: launchCgroup(groups),
+    ...(seccomp ? { seccomp: { program: seccomp.program, flags: seccomp.flags } } : {}),
+    networkSync: ownNetwork && wired(request.networks),
+    attachSync: options.attach !== undefined,
+    keepNamespaces: request.restart.name !== 'no',
+    idmapBinds: record.idRange !== undefined,
+    reaper: request.init,
+    ...(options.terminalSize ? { terminalSize: options.terminalSize } : {}),
+    removeAtEnd: request.autoRemove ? [paths.data, paths.state] : [],
+    unlinkAtEnd: request.autoRemove
+      ? [
+          path.join(namesDirectory(ctx), record.name),
+          ...(record.idRange && joinedContainers(request).length === 0
+            ? [path.join(idsDirectory(ctx), String(record.idRange.start))]
+            : []),
+        ]
+      : [],
+  };
+  return { plan: plan(input), spec, warnings };
+}
+
+/** Whether there is anything to wire: `none` has only its loopback. */
+function wired(networks: ContainerRecord['request']['networks']): boolean {
+  return !networks.some(
+    (n) => n.network === 'none' || n.network === 'host' || joinedContainer(n.network) !== undefined,
+  );
+}
+
+/** Namespaces of other containers, by path; they must run. */
+function joins(
+  ctx: Context,
+  record: ContainerRecord,
+): { join: Partial<Record<NamespaceType, string>>; shm: string | undefined } {
+  const join: Partial<Record<NamespaceType, string>> = {};
+  const { request } = record;
+  const add = (type: NamespaceType, reference: string | undefined, file: string) => {
+    if (reference === undefined) return;
+    const other = findContainer(ctx, reference);
+    const pid = containerState(ctx, other).running?.pid;
+    if (!pid) {
+      throw new ConflictError(`cannot join the ${type} namespace of a non running container: ${reference}`, {
+        hint: `start it first: nsbox start ${reference}`,
+      });
+    }
+    join[type] = `/proc/${pid}/ns/${file}`;
+    if (other.idRange) join.user = `/proc/${pid}/ns/user`;
+  };
+  add('pid', joinedContainer(request.namespaces.pid), 'pid');
+  add('ipc', joinedContainer(request.namespaces.ipc), 'ipc');
+  add('network', joinedContainer(request.networks[0]?.network), 'net');
+  const ipc = joinedContainer(request.namespaces.ipc);
+  const pid = ipc ? containerState(ctx, findContainer(ctx, ipc)).running?.pid : undefined;
+  return { join, shm: pid ? `/proc/${pid}/root/dev/shm` : undefined };
+}
+
+/** hosts, resolv.conf and hostname: plain files of the container, mounted over the image's. */
+async function ownFiles(
+  ctx: Context,
+  record: ContainerRecord,
+  network: NetworkSettings | undefined,
+): Promise<ResolvedMount[]> {
+  const shared = joinedContainer(record.request.networks[0]?.network);
+  const owner = shared === undefined ? record : findContainer(ctx, shared);
+  const directory = containerPaths(ctx, owner.id).data;
+  if (owner === record && network) {
+    const { openNetworks } = await import('../network/index.js');
+    const { hosts, resolvConf, hostname } = openNetworks(ctx).files(network);
+    writeFileSync(path.join(directory, 'hosts'), hosts, { mode: 0o644 });
+    writeFileSync(path.join(directory, 'resolv.conf'), resolvConf, { mode: 0o644 });
+    writeFileSync(path.join(directory, 'hostname'), hostname, { mode: 0o644 });
+  }
+  return ['hosts', 'resolv.conf', 'hostname'].map((name) => ({
+    type: 'bind',
+    source: path.join(directory, name),
+    target: `/etc/${name}`,
+    propagation: 'rprivate',
+  }));
+}
+
+async function deviceEdits(
+  record: ContainerRecord,
+  image: UsableImage | undefined,
+  directory: string,
+  warnings: string[],
+) {
+  const { request } = record;
+  if (!request.privileged && !request.gpus && !request.devices.length && !request.deviceCgroupRules.length) {
+    return undefined;
+  }
+  const { resolveDevices, stageEdits } = await import('../devices/index.js');
+  const edits = await resolveDevices({
+    devices: request.devices,
+    gpus: request.gpus,
+    deviceCgroupRules: request.deviceCgroupRules,
+    imageEnv: [...(image?.config.config?.Env ?? []), ...request.env],
+    privileged: request.privileged,
+  });
+  warnings.push(...edits.warnings);
+  return stageEdits(edits, path.join(directory, 'devices'));
+}
+
+/**
+ * Starts a created or ended container; nothing happens where it runs.
+ * @returns when its program has been executed
+ * @throws LaunchError with the failing step; the failure is also kept as the container's end (exit.json)
+ */
+export async function startContainer(
+  ctx: Context,
+  record: ContainerRecord,
+  options: StartOptions = {},
+): Promise<Launched | undefined> {
+  const { request } = record;
+  const state = containerState(ctx, record);
+  if (state.status === 'running' || state.status === 'restarting') return undefined;
+  if (state.status === 'paused') {
+    throw new ConflictError('cannot start a paused container, try unpause instead');
+  }
+  if (state.status === 'removing') throw new ConflictError(`container ${record.name} is being removed`);
+  const paths = containerPaths(ctx, record.id);
+  ensureDirectory(paths.state);
+  rmSync(paths.work, { recursive: true, force: true }); // a volatile overlay that was not ended cleanly refuses its old one
+  mkdirSync(paths.work, 0o700);
+  if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
+
+  const { openNetworks } = await import('../network/index.js');
+  const networks = openNetworks(ctx);
+  const began = new Date().toISOString();
+  try {
+    const image = await imageOf(ctx, record);
+    const settings = await networks.prepare({
+      containerId: record.id,
+      containerName: record.name,
+      hostname: request.hostname ?? record.id.slice(0, 12),
+      requests: request.networks,
+      ports: request.ports,
+      publishAll: request.publishAll,
+      exposed: Object.keys(image?.config.config?.ExposedPorts ?? {}),
+      extraHosts: request.extraHosts,
+      dns: request.dns,
+      dnsSearch: request.dnsSearch,
+      dnsOptions: request.dnsOptions,
+    });
+    const prepared = await prepareLaunch(ctx, record, settings, options);
+    for (const warning of prepared.warnings) ctx.warn(warning);
+    writeRecord(paths.spec, prepared.spec, { durable: false });
+    const launched = await launch(prepared.plan, {
+      keep: keepConfig(ctx, record, prepared, image),
+      newSession: true,
+      sync: {
+        network: (pid) => networks.connect(settings, `/proc/${pid}/ns/net`),
+        ...(options.attach ? { attach: () => options.attach!(paths.socket) } : {}),
+      },
+      onNotice: (list, step) => {
+        const s = list === 'parent' ? prepared.plan.parent[step] : undefined;
+        if (s?.op === 'openTree') {
+          ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
+        }
+      },
+      onTrace: options.onTrace && ((time) => options.onTrace!(time, prepared.plan)),
+    });
+    emitEvent(ctx, 'start', record);
+    return launched;
+  } catch (error) {
+    await networks.release(record.id);
+    recordFailure(paths, began, error as NsboxError);
+    throw error;
+  }
+}
+
+/** A failed start is an end as well: `ps -a` and `inspect` show its exit code and why. */
+function recordFailure(paths: { exit: string }, startedAt: string, error: NsboxError): void {
+  const end: ExitRecord = {
+    exitCode: error.exitCode ?? 125,
+    signal: 0,
+    oomKilled: false,
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    restartCount: 0,
+    error: error.message,
+  };
+  try {
+    writeRecord(paths.exit, end, { durable: false });
+  } catch {
+    // the launch's own error is what the person must see (the disk may be full)
+  }
+}
