@@ -98,16 +98,21 @@ function specRule(rule: DeviceRule): SpecDeviceRule {
 
 /** A mount below another has to come after it; otherwise the spec's own order stays. */
 function mergeMounts(own: readonly SpecMount[], edits: DeviceEdits): SpecMount[] {
-  const places = new Set(edits.mounts.map((m) => path.posix.normalize(m.destination)));
-  const kept = own.filter((m) => !places.has(path.posix.normalize(m.destination)));
+  const places = new Set(edits.mounts.map((m) => clean(m.destination)));
+  const kept = own.filter((m) => !places.has(clean(m.destination)));
   const added = edits.mounts.map((m) => ({
     destination: m.destination,
     type: m.type ?? 'bind',
     source: m.source,
     options: [...m.options],
   }));
-  const depth = (m: SpecMount) => path.posix.normalize(m.destination).split('/').length;
+  const depth = (m: SpecMount) => clean(m.destination).split('/').length;
   return [...kept, ...added.sort((a, b) => depth(a) - depth(b))];
+}
+
+/** Without `.`, `..`, doubled and trailing slashes. */
+function clean(place: string): string {
+  return path.posix.resolve('/', place);
 }
 
 function mergeEnv(own: readonly string[], added: readonly string[]): string[] {
