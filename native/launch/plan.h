@@ -82,6 +82,7 @@ enum class Op : uint32_t {
   // init: the end
   kFds = 110,
   kWaitStart = 111,
+  kFindProgram = 114,
   kReaper = 112,
   kExec = 113,
 };

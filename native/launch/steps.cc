@@ -117,6 +117,8 @@ static Step Find(Op op) {
       return StepDeathSignal;
     case Op::kFds:
       return StepFds;
+    case Op::kFindProgram:
+      return StepFindProgram;
     case Op::kWaitStart:
       return StepWaitStart;
     case Op::kReaper:

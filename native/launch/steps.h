@@ -71,6 +71,7 @@ Failure StepDeathSignal(Run&, Reader&);
 
 // steps_exec.cc: run by init
 Failure StepFds(Run&, Reader&);
+Failure StepFindProgram(Run&, Reader&);
 Failure StepWaitStart(Run&, Reader&);
 Failure StepReaper(Run&, Reader&);
 Failure StepExec(Run&, Reader&);

@@ -94,6 +94,52 @@ static void Inspect(Run& run, const char* path) {
   run.head_size = n > 0 ? static_cast<size_t>(n) : 0;
 }
 
+// What execve would say of a path, as far as a look at the file tells. 0: it can be tried.
+static int Look(const char* path) {
+  struct stat st;
+  if (stat(path, &st) != 0) return errno;
+  if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) return EACCES;
+  return 0;
+}
+
+// str PATH to search, str name, str working directory. Fails as execve will: an OCI `create` tells so, where its
+// caller looks for it, and not only `start`.
+Failure StepFindProgram(Run& run, Reader& r) {
+  const char* path_variable = r.str();
+  const char* name = r.str();
+  const char* cwd = r.str();
+  if (r.bad()) return Malformed();
+  static char candidate[PATH_MAX];
+  if (strchr(name, '/')) {
+    const int n = name[0] == '/' ? snprintf(candidate, sizeof(candidate), "%s", name)
+                                 : snprintf(candidate, sizeof(candidate), "%s/%s", cwd, name);
+    if (n <= 0 || n >= PATH_MAX) return Fail("execve", name, ENAMETOOLONG);
+    const int err = Look(candidate);
+    if (err == 0) return Ok();
+    Inspect(run, candidate);
+    return Fail("execve", name, err);
+  }
+  int remembered = ENOENT;
+  for (const char* p = path_variable;; p++) {
+    const char* end = strchrnul(p, ':');
+    const int n = snprintf(candidate, sizeof(candidate), "%.*s/%s", static_cast<int>(end - p), p, name);
+    if (n > 0 && n < PATH_MAX) {
+      const int err = Look(candidate);
+      if (err == 0) return Ok();
+      if (err == EACCES && remembered == ENOENT) {
+        struct stat st;
+        if (stat(candidate, &st) == 0 && S_ISREG(st.st_mode)) {
+          remembered = EACCES;
+          Inspect(run, candidate);
+        }
+      }
+    }
+    if (!*end) break;
+    p = end;
+  }
+  return Fail("execve", name, remembered);
+}
+
 static Failure Execute(Run& run, Reader& r) {
   const char* path_variable = r.str();
   std::vector<char*> argv, envp;

@@ -210,6 +210,7 @@ const ENCODERS: Encoders = {
     },
   ],
   waitStart: [111, (w, s) => w.u32(s.slot)],
+  findProgram: [114, (w, s) => w.str(s.path).str(s.name).str(s.cwd)],
   reaper: [112, () => {}],
   exec: [113, (w, s) => w.str(s.path).strs(s.argv).strs(s.env)],
 };

@@ -412,6 +412,13 @@ export function describeStep(step: Step): StepText {
         why: 'nothing of the runtime leaks into the program',
         man: 'close_range(2)',
       };
+    case 'findProgram':
+      return {
+        title: `Look for the program ${step.name}`,
+        calls: `stat(${step.name})`,
+        why: 'whoever asked for the container learns of a missing program now, not when it is started',
+        man: 'stat(2)',
+      };
     case 'waitStart':
       return {
         title: 'Wait for start',

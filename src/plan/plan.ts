@@ -401,12 +401,15 @@ export function become(
   if (process.noNewPrivileges) init.push({ op: 'noNewPrivs' }, ...seccomp);
   if (input.reaper) init.push({ op: 'reaper' });
   const env = process.env ?? [];
-  const searched = env.findLast((e) => e.startsWith('PATH='))?.slice('PATH='.length);
-  init.push({ op: 'exec', path: searched ?? DEFAULT_PATH, argv: process.args!, env });
+  init.push({ op: 'exec', path: searchPath(process), argv: process.args!, env });
 }
 
 /** Searched where the environment names no PATH, as execvp(3) and Docker do. */
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+function searchPath(process: SpecProcess): string {
+  return process.env?.findLast((e) => e.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH;
+}
 
 function endings(input: PlanInput, out: LaunchPlan): void {
   for (const path of input.cgroup?.remove ?? []) out.exit.push({ op: 'cgroupKill', path });

@@ -200,6 +200,7 @@ export type Step = Common &
     | { op: 'deathSignal'; signal: number }
     | { op: 'fds'; slots: number[] }
     | { op: 'waitStart'; slot: number }
+    | { op: 'findProgram'; path: string; name: string; cwd: string }
     | { op: 'reaper' }
     | { op: 'exec'; path: string; argv: string[]; env: string[] }
   );
