@@ -54,7 +54,7 @@ export async function prepareLaunch(
     : await mountsForStart(ctx, record.mounts, request, image ? { layers: image.layers } : undefined);
   const covered = new Set(mounts.map((m) => m.target));
   const warnings: string[] = [];
-  const edits = await deviceEdits(record, image, paths.data, warnings);
+  const edits = await deviceEdits(ctx, record, image, warnings);
   const layers = image?.layers ?? [];
   const { spec, seccomp } = await specOf(ctx, {
     id: record.id,
@@ -92,6 +92,7 @@ export async function prepareLaunch(
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
     cgroup: launchCgroup(groups),
+    ...(edits ? { links: edits.symlinks } : {}),
     ...(seccomp ? { seccomp: { program: seccomp.program, flags: seccomp.flags } } : {}),
     networkSync: ownNetwork && wired(request.networks),
     attachSync: options.attach !== undefined,
@@ -170,26 +171,37 @@ async function ownFiles(
   }));
 }
 
+/**
+ * What devices and GPUs change, looked up at this moment. NSBOX_DRIVER_ROOT is the tree in which nodes and drivers are
+ * looked for where that isn't the host's own (a driver container's root, a test's fake).
+ */
 async function deviceEdits(
+  ctx: Context,
   record: ContainerRecord,
   image: UsableImage | undefined,
-  directory: string,
   warnings: string[],
 ) {
   const { request } = record;
   if (!request.privileged && !request.gpus && !request.devices.length && !request.deviceCgroupRules.length) {
     return undefined;
   }
-  const { resolveDevices, stageEdits } = await import('../devices/index.js');
-  const edits = await resolveDevices({
-    devices: request.devices,
-    gpus: request.gpus,
-    deviceCgroupRules: request.deviceCgroupRules,
-    imageEnv: [...(image?.config.config?.Env ?? []), ...request.env],
-    privileged: request.privileged,
-  });
+  const { imageFiles, resolveDevices, stageEdits } = await import('../devices/index.js');
+  const paths = containerPaths(ctx, record.id);
+  const edits = await resolveDevices(
+    {
+      devices: request.devices,
+      gpus: request.gpus,
+      deviceCgroupRules: request.deviceCgroupRules,
+      imageEnv: [...(image?.config.config?.Env ?? []), ...request.env],
+      privileged: request.privileged,
+    },
+    {
+      hostRoot: ctx.env['NSBOX_DRIVER_ROOT'],
+      image: imageFiles(image ? [...image.layers, paths.upper] : [request.rootfs!]),
+    },
+  );
   warnings.push(...edits.warnings);
-  return stageEdits(edits, path.join(directory, 'devices'));
+  return stageEdits(edits, path.join(paths.data, 'devices'));
 }
 
 /**
