@@ -9,6 +9,7 @@ import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec
 import { needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
+import { deviceEdits } from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
 import { layersReader } from './rootfs-reader.js';
@@ -84,6 +85,14 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       chownSync(upper, idRange.start, idRange.start);
       chownSync(work, idRange.start, idRange.start);
     }
+    const edits = await deviceEdits(
+      ctx,
+      request,
+      options.root.config?.config?.Env ?? [],
+      options.root.layers,
+      directory,
+    );
+    for (const warning of edits?.warnings ?? []) ctx.warn(warning);
     const { spec, seccomp } = await specOf(ctx, {
       id,
       request,
@@ -95,6 +104,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       mounts: options.mounts ?? [],
       cgroupsPath: cgroupPathFor(id, request.cgroupParent),
       join: {},
+      edits,
     });
     const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, {
       statistics: false,
@@ -103,7 +113,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     for (const warning of groups.warnings) ctx.warn(warning);
     const cgroup = launchCgroup(groups);
     // In a user namespace no node but those of its own /dev can be opened, so there is nothing to filter.
-    if (idRange && !request.devices.length && !options.mounts?.length) delete cgroup.device;
+    if (idRange && !edits && !options.mounts?.length) delete cgroup.device;
     const root: RootfsInput = {
       kind: 'overlay',
       layers: options.root.layers,
@@ -119,6 +129,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       rootfs: root,
       stdio: 'inherit',
       cgroup,
+      ...(edits ? { links: edits.symlinks } : {}),
       ...(seccomp ? { seccomp } : {}),
       networkSync: options.wireNetwork !== undefined,
       idmapBinds: idRange !== undefined,

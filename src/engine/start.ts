@@ -9,6 +9,7 @@ import type { NamespaceType, ResolvedMount } from '../spec/index.js';
 import { ensureDirectory, writeRecord } from '../state/index.js';
 import { containerState, findContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
+import { deviceEdits } from './devices.js';
 import { emitEvent } from './emit.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
@@ -33,29 +34,52 @@ export interface PreparedLaunch {
   warnings: string[];
 }
 
-/**
- * Everything between a record and its plan: image, mounts, names, devices, spec, cgroup.
- * @param network settings made by the network room; undefined for a plan that is only shown
- */
+/** What a record names, resolved: done for real by start, and without touching anything by `--explain`. */
+export interface Ingredients {
+  image: UsableImage | undefined;
+  mounts: ResolvedMount[];
+  /** hosts, resolv.conf and hostname. */
+  files: ResolvedMount[];
+  join: Partial<Record<NamespaceType, string>>;
+  shm: string | undefined;
+}
+
+async function gather(
+  ctx: Context,
+  record: ContainerRecord,
+  image: UsableImage | undefined,
+  network: NetworkSettings,
+): Promise<Ingredients> {
+  return {
+    image,
+    mounts: await mountsForStart(ctx, record.mounts, record.request, image && { layers: image.layers }),
+    files: await ownFiles(ctx, record, network),
+    ...joins(ctx, record),
+  };
+}
+
+/** Everything between a record and its plan: names, devices, spec, cgroup. Changes nothing but staged device files. */
 export async function prepareLaunch(
   ctx: Context,
   record: ContainerRecord,
-  network: NetworkSettings | undefined,
-  options: StartOptions & { forShow?: UsableImage } = {},
+  given: Ingredients,
+  options: StartOptions = {},
 ): Promise<PreparedLaunch> {
   const { request } = record;
   const host = factsOf(ctx);
   const paths = containerPaths(ctx, record.id);
-  const image = options.forShow ?? (await imageOf(ctx, record));
-  const joined = options.forShow ? { join: {}, shm: undefined } : joins(ctx, record);
-  const files = options.forShow ? [] : await ownFiles(ctx, record, network);
-  const mounts = options.forShow
-    ? []
-    : await mountsForStart(ctx, record.mounts, request, image ? { layers: image.layers } : undefined);
+  const { image, mounts, files } = given;
   const covered = new Set(mounts.map((m) => m.target));
   const warnings: string[] = [];
-  const edits = await deviceEdits(ctx, record, image, warnings);
   const layers = image?.layers ?? [];
+  const edits = await deviceEdits(
+    ctx,
+    request,
+    image?.config.config?.Env ?? [],
+    image ? [...layers, paths.upper] : [request.rootfs!],
+    paths.data,
+  );
+  warnings.push(...(edits?.warnings ?? []));
   const { spec, seccomp } = await specOf(ctx, {
     id: record.id,
     request,
@@ -66,8 +90,8 @@ export async function prepareLaunch(
     idRange: record.idRange,
     mounts: [...files.filter((f) => !covered.has(f.target)), ...mounts],
     cgroupsPath: record.cgroup,
-    join: joined.join,
-    shm: joined.shm,
+    join: given.join,
+    shm: given.shm,
     edits,
   });
   const groups = planCgroup(spec.linux?.resources, record.cgroup, host, {
@@ -151,57 +175,29 @@ function joins(
 async function ownFiles(
   ctx: Context,
   record: ContainerRecord,
-  network: NetworkSettings | undefined,
+  network: NetworkSettings,
 ): Promise<ResolvedMount[]> {
   const shared = joinedContainer(record.request.networks[0]?.network);
   const owner = shared === undefined ? record : findContainer(ctx, shared);
   const directory = containerPaths(ctx, owner.id).data;
-  if (owner === record && network) {
+  if (owner === record) {
     const { openNetworks } = await import('../network/index.js');
     const { hosts, resolvConf, hostname } = openNetworks(ctx).files(network);
     writeFileSync(path.join(directory, 'hosts'), hosts, { mode: 0o644 });
     writeFileSync(path.join(directory, 'resolv.conf'), resolvConf, { mode: 0o644 });
     writeFileSync(path.join(directory, 'hostname'), hostname, { mode: 0o644 });
   }
+  return ownFileMounts(directory);
+}
+
+/** The container's own files of a directory, as mounts. */
+export function ownFileMounts(directory: string): ResolvedMount[] {
   return ['hosts', 'resolv.conf', 'hostname'].map((name) => ({
     type: 'bind',
     source: path.join(directory, name),
     target: `/etc/${name}`,
     propagation: 'rprivate',
   }));
-}
-
-/**
- * What devices and GPUs change, looked up at this moment. NSBOX_DRIVER_ROOT is the tree in which nodes and drivers are
- * looked for where that isn't the host's own (a driver container's root, a test's fake).
- */
-async function deviceEdits(
-  ctx: Context,
-  record: ContainerRecord,
-  image: UsableImage | undefined,
-  warnings: string[],
-) {
-  const { request } = record;
-  if (!request.privileged && !request.gpus && !request.devices.length && !request.deviceCgroupRules.length) {
-    return undefined;
-  }
-  const { imageFiles, resolveDevices, stageEdits } = await import('../devices/index.js');
-  const paths = containerPaths(ctx, record.id);
-  const edits = await resolveDevices(
-    {
-      devices: request.devices,
-      gpus: request.gpus,
-      deviceCgroupRules: request.deviceCgroupRules,
-      imageEnv: [...(image?.config.config?.Env ?? []), ...request.env],
-      privileged: request.privileged,
-    },
-    {
-      hostRoot: ctx.env['NSBOX_DRIVER_ROOT'],
-      image: imageFiles(image ? [...image.layers, paths.upper] : [request.rootfs!]),
-    },
-  );
-  warnings.push(...edits.warnings);
-  return stageEdits(edits, path.join(paths.data, 'devices'));
 }
 
 /**
@@ -245,7 +241,7 @@ export async function startContainer(
       dnsSearch: request.dnsSearch,
       dnsOptions: request.dnsOptions,
     });
-    const prepared = await prepareLaunch(ctx, record, settings, options);
+    const prepared = await prepareLaunch(ctx, record, await gather(ctx, record, image, settings), options);
     for (const warning of prepared.warnings) ctx.warn(warning);
     writeRecord(paths.spec, prepared.spec, { durable: false });
     const launched = await launch(prepared.plan, {

@@ -1,0 +1,43 @@
+import path from 'node:path';
+import type { Context } from '../base/index.js';
+import type { DeviceEdits } from '../devices/index.js';
+import type { ContainerRequest } from '../spec/index.js';
+
+/** Whether a request has anything to do with devices beyond those that every container has. */
+export function wantsDevices(request: ContainerRequest): boolean {
+  return (
+    request.privileged ||
+    request.gpus !== undefined ||
+    request.devices.length > 0 ||
+    request.deviceCgroupRules.length > 0
+  );
+}
+
+/**
+ * What devices and GPUs change, looked up at this moment. NSBOX_DRIVER_ROOT is the tree in which nodes and drivers are
+ * looked for where that isn't the host's own (a driver container's root, a test's fake).
+ * @param layers directories of the root filesystem, lowest first, with the container's own layer last
+ * @param directory of the container's own; files that are made for it go below
+ * @returns undefined where the request asks for none
+ */
+export async function deviceEdits(
+  ctx: Context,
+  request: ContainerRequest,
+  imageEnv: readonly string[],
+  layers: readonly string[],
+  directory: string,
+): Promise<DeviceEdits | undefined> {
+  if (!wantsDevices(request)) return undefined;
+  const { imageFiles, resolveDevices, stageEdits } = await import('../devices/index.js');
+  const edits = await resolveDevices(
+    {
+      devices: request.devices,
+      gpus: request.gpus,
+      deviceCgroupRules: request.deviceCgroupRules,
+      imageEnv: [...imageEnv, ...request.env],
+      privileged: request.privileged,
+    },
+    { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image: imageFiles(layers) },
+  );
+  return stageEdits(edits, path.join(directory, 'devices'));
+}
