@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -7,6 +8,7 @@ import fc from 'fast-check';
 import { makeContext } from '../../src/base/index.js';
 import { parseFlags } from '../../src/cli/flags.js';
 import { createFlags } from '../../src/cli/request/flags.js';
+import { isIPv4, isIPv6 } from '../../src/cli/request/ip.js';
 import { splitCsv } from '../../src/cli/request/lists.js';
 import { parsePorts } from '../../src/cli/request/network.js';
 import { type CreateInput, parseRequest } from '../../src/cli/request/request.js';
@@ -436,6 +438,20 @@ describe('grammars, by property', () => {
           });
         },
       ),
+    );
+  });
+  it('addresses are those that node:net takes', () => {
+    const text = fc.oneof(
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.string({ unit: fc.constantFrom(...'0123456789abf:.'), maxLength: 20 }),
+    );
+    fc.assert(
+      fc.property(text, (t) => {
+        assert.equal(isIPv4(t), net.isIPv4(t), t);
+        assert.equal(isIPv6(t), net.isIPv6(t), t);
+      }),
+      { numRuns: 2000 },
     );
   });
   it('CSV fields survive quoting', () => {

@@ -1,6 +1,6 @@
-import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { InvalidError, UnsupportedError } from '../../base/index.js';
 import type { NetworkRequest, PortRequest } from '../../spec/index.js';
+import { isIPv4, isIPv6 } from './ip.js';
 import { csvPairs, splitOnce } from './lists.js';
 
 /** The grammars of `-p`, `--expose`, `--network`, `--add-host`, `--dns`. */
@@ -163,14 +163,14 @@ export function parseAddHost(spec: string): string {
   if (!name || !ip)
     throw new InvalidError(`bad format for add-host: ${JSON.stringify(spec)} (expected NAME:IP)`);
   const address = ip.replace(/^\[(.*)\]$/, '$1');
-  if (address !== 'host-gateway' && isIP(address) === 0) {
+  if (address !== 'host-gateway' && !isIPv4(address) && !isIPv6(address)) {
     throw new InvalidError(`invalid IP address in add-host: ${JSON.stringify(ip)}`);
   }
   return `${name}:${address}`;
 }
 
 export function parseDns(text: string): string {
-  if (isIP(text) === 0) throw new InvalidError(`${text} is not an ip address (--dns)`);
+  if (!isIPv4(text) && !isIPv6(text)) throw new InvalidError(`${text} is not an ip address (--dns)`);
   return text;
 }
 

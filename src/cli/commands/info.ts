@@ -1,0 +1,48 @@
+import { defineCommand, formatFlag } from '../command.js';
+import { printObject } from '../format/list.js';
+import { binarySize } from '../format/units.js';
+
+export const command = defineCommand({
+  name: 'info',
+  aliases: ['system info'],
+  usage: '[OPTIONS]',
+  summary: 'Display system-wide information',
+  options: { format: formatFlag },
+  async run({ flags }, io, ctx) {
+    const { countImages, systemInfo } = await import('../../engine/index.js');
+    const info = systemInfo(ctx, await countImages(ctx));
+    printObject(io, info, flags.format, () =>
+      [
+        `Containers: ${info.Containers}`,
+        ` Running: ${info.ContainersRunning}`,
+        ` Paused: ${info.ContainersPaused}`,
+        ` Stopped: ${info.ContainersStopped}`,
+        `Images: ${info.Images}`,
+        `Server Version: ${info.ServerVersion}`,
+        `Storage Driver: ${info.Driver}`,
+        ...info.DriverStatus.map(([name, value]) => ` ${name}: ${value}`),
+        `Logging Driver: ${info.LoggingDriver}`,
+        `Cgroup Driver: ${info.CgroupDriver}`,
+        `Cgroup Version: ${info.CgroupVersion}`,
+        ` cgroup2 controllers: ${info.CgroupControllers.unified.join(' ') || 'none'}`,
+        ` v1 controllers: ${info.CgroupControllers.v1.join(' ') || 'none'}`,
+        'Security Options:',
+        ...info.SecurityOptions.map(
+          (option) => ` ${option.replace('name=', '').replace(',', '\n  ').replace('=', ': ')}`,
+        ),
+        `Kernel Version: ${info.KernelVersion}`,
+        `Operating System: ${info.OperatingSystem}`,
+        `OSType: ${info.OSType}`,
+        `Architecture: ${info.Architecture}`,
+        `CPUs: ${info.NCPU}`,
+        `Total Memory: ${binarySize(info.MemTotal)}`,
+        `Name: ${info.Name}`,
+        `Root Dir: ${info.DockerRootDir}`,
+        `State Dir: ${info.StateDir}`,
+        `Id Ranges: ${info.IdRanges.count} of ${info.IdRanges.size} from ${info.IdRanges.start}`,
+        '',
+      ].join('\n'),
+    );
+    return 0;
+  },
+});

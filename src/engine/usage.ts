@@ -1,0 +1,88 @@
+import path from 'node:path';
+import type { Context } from '../base/index.js';
+import { listContainers } from './containers.js';
+import { directorySize } from './disk-usage.js';
+import { containerPaths } from './paths.js';
+import { stateOf } from './ps.js';
+import { volumeUsers } from './remove.js';
+import { openVolumes } from './volumes.js';
+
+/** How much one kind of thing takes, in bytes. */
+export interface UsageOf {
+  total: number;
+  /** In use by a container (or running). */
+  active: number;
+  size: number;
+  /** What prune could give back. */
+  reclaimable: number;
+}
+
+export interface ContainerUsage {
+  id: string;
+  name: string;
+  image: string;
+  status: string;
+  created: string;
+  size: number;
+  active: boolean;
+}
+
+export interface VolumeUsage {
+  name: string;
+  users: number;
+  size: number;
+}
+
+export interface SystemUsage {
+  containers: UsageOf;
+  volumes: UsageOf;
+  containerList: ContainerUsage[];
+  volumeList: VolumeUsage[];
+}
+
+/** What containers and volumes take below the root; images are measured by the image store. */
+export function systemUsage(ctx: Context): SystemUsage {
+  const containerList = listContainers(ctx).map((record): ContainerUsage => {
+    const { status } = stateOf(ctx, record);
+    return {
+      id: record.id,
+      name: record.name,
+      image: record.image?.reference ?? record.request.rootfs ?? '',
+      status,
+      created: record.created,
+      size: directorySize(path.join(containerPaths(ctx, record.id).data), 'disk'),
+      active: ['running', 'paused', 'restarting'].includes(status),
+    };
+  });
+  const volumeList = openVolumes(ctx)
+    .list()
+    .map(
+      (volume): VolumeUsage => ({
+        name: volume.name,
+        users: volumeUsers(ctx, volume.name).length,
+        size: directorySize(volume.mountpoint, 'disk'),
+      }),
+    );
+  return {
+    containers: sum(containerList, (c) => c.active),
+    volumes: sum(volumeList, (v) => v.users > 0),
+    containerList,
+    volumeList,
+  };
+}
+
+function sum<T extends { size: number }>(list: readonly T[], isActive: (item: T) => boolean): UsageOf {
+  const sizes = (items: readonly T[]) => items.reduce((total, item) => total + item.size, 0);
+  return {
+    total: list.length,
+    active: list.filter(isActive).length,
+    size: sizes(list),
+    reclaimable: sizes(list.filter((item) => !isActive(item))),
+  };
+}
+
+/** Number of images in the store. */
+export async function countImages(ctx: Context): Promise<number> {
+  const { openImageStore } = await import('../image/index.js');
+  return (await openImageStore(ctx).list()).length;
+}
