@@ -1,0 +1,108 @@
+/** How anything is measured here: sides of a row, interleaved in random order, with an A/A pair among them. */
+import { compare, type Interval, medianInterval, noiseOf, type Ratio, seeded } from './stats.js';
+
+/** One way of doing the work. */
+export interface Side {
+  name: string;
+  /** Does the work once; resolves to its nanoseconds (or another quantity of which less is better). */
+  run(): Promise<number>;
+}
+
+/** The same work done in several ways. */
+export interface Row {
+  suite: string;
+  id: string;
+  title: string;
+  /** Of one sample: ns, or bytes for memory. */
+  unit: 'ns' | 'bytes' | 'count';
+  /** The side that the others are compared with. It is measured twice a round: that is the noise. */
+  base: string;
+  sides: Side[];
+  /** How often everything is done; a suite knows what its work needs. */
+  rounds: number;
+  /** Ends what the sides hold. */
+  close?: () => Promise<void>;
+}
+
+export interface SideResult {
+  side: string;
+  samples: number[];
+  summary: Interval;
+  /** Against the row's base; absent for the base itself. */
+  ratio?: Ratio;
+  /** Why there are no samples, or not all of them. */
+  failed?: string;
+}
+
+export interface RowResult {
+  suite: string;
+  id: string;
+  title: string;
+  unit: Row['unit'];
+  base: string;
+  /** Half-width of the A/A ratio around 1. */
+  noise: number;
+  sides: SideResult[];
+}
+
+/** The base measured a second time. */
+export const AGAIN = ' (again)';
+
+/**
+ * Measures a row. Each round does every side once, in a new random order; the first round is dropped.
+ * A side that fails is left out from then on, with the reason in the result.
+ */
+export async function measure(
+  row: Row,
+  options: { rounds?: number; seed?: number } = {},
+): Promise<RowResult> {
+  const random = seeded(options.seed ?? 1);
+  const base = row.sides.find((s) => s.name === row.base);
+  if (!base) throw new Error(`row ${row.id} has no side named ${row.base}`);
+  const sides = [...row.sides, { name: base.name + AGAIN, run: () => base.run() }];
+  const samples = new Map<string, number[]>(sides.map((s) => [s.name, []]));
+  const failed = new Map<string, string>();
+  const rounds = options.rounds ?? row.rounds;
+  for (let round = -1; round < rounds; round++) {
+    for (const side of shuffled(sides, random)) {
+      if (failed.has(side.name)) continue;
+      try {
+        const value = await side.run();
+        if (round >= 0) samples.get(side.name)?.push(value);
+      } catch (error) {
+        failed.set(side.name, (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '');
+      }
+    }
+  }
+  return summarise(row, samples, failed);
+}
+
+/** Turns samples into what the report shows. Pure: the same samples give the same result. */
+export function summarise(
+  row: Pick<Row, 'suite' | 'id' | 'title' | 'unit' | 'base'>,
+  samples: ReadonlyMap<string, number[]>,
+  failed: ReadonlyMap<string, string> = new Map(),
+): RowResult {
+  const bases = samples.get(row.base) ?? [];
+  const noise = noiseOf(bases, samples.get(row.base + AGAIN) ?? []);
+  const sides = [...samples].map(([side, values]): SideResult => {
+    const why = failed.get(side);
+    return {
+      side,
+      samples: values,
+      summary: medianInterval(values),
+      ...(side !== row.base && values.length > 0 ? { ratio: compare(values, bases, noise) } : {}),
+      ...(why !== undefined ? { failed: why } : {}),
+    };
+  });
+  return { suite: row.suite, id: row.id, title: row.title, unit: row.unit, base: row.base, noise, sides };
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const out = [...items];
+  for (let i = out.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [out[i], out[j]] = [out[j] as T, out[i] as T];
+  }
+  return out;
+}

@@ -1,0 +1,83 @@
+/** Programs of the bench in C, and the helper that times commands (timer.c). */
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { packageRoot } from '../src/base/index.js';
+
+export const REPOSITORY = packageRoot();
+
+/** Path of a static program of bench/, compiled when it is missing or older than its source. */
+export function program(name: 'timer' | 'floor' | 'work' | 'true'): string {
+  const out = path.join(REPOSITORY, 'build/bench', name);
+  const source = path.join(REPOSITORY, 'bench', `${name}.c`);
+  if (existsSync(out) && statSync(out).mtimeMs > statSync(source).mtimeMs) return out;
+  mkdirSync(path.dirname(out), { recursive: true });
+  const partial = `${out}.${process.pid}`;
+  execFileSync('gcc', ['-O2', '-static', '-pthread', '-s', '-o', partial, source]);
+  renameSync(partial, out);
+  return out;
+}
+
+export interface Timed {
+  /** Nanoseconds from before the fork to after the wait. */
+  wall: number;
+  /** Microseconds of processor time of the command and what it waited for. */
+  user: number;
+  system: number;
+  status: number;
+}
+
+/**
+ * A helper process that runs commands and times them. One per place to run them in: the host as it is, a view of it
+ * with pure cgroup v2, a chroot with newer peers.
+ */
+export class Timer {
+  readonly #child: ChildProcess;
+  readonly #lines: Interface;
+  readonly #waiting: ((line: string | undefined) => void)[] = [];
+
+  /** @param wrapper - a command that ends by executing what follows it, such as `unshare -m` */
+  constructor(wrapper: readonly string[] = [], timer: string = program('timer')) {
+    const argv = [...wrapper, timer];
+    this.#child = spawn(argv[0] as string, argv.slice(1), { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
+    this.#lines.on('line', (line) => this.#waiting.shift()?.(line));
+    this.#child.on('error', () => {});
+    this.#child.stdin?.on('error', () => {});
+    this.#lines.on('close', () => {
+      for (const w of this.#waiting.splice(0)) w(undefined);
+    });
+  }
+
+  /** Runs a command once. A status other than `expected` is an error: it would be the time of something else. */
+  async run(argv: readonly string[], expected = 0): Promise<Timed> {
+    const bytes = Buffer.from(argv.map((a) => `${a}\0`).join(''));
+    const size = Buffer.alloc(4);
+    size.writeUInt32LE(bytes.length);
+    const line = await new Promise<string | undefined>((resolve) => {
+      this.#waiting.push(resolve);
+      this.#child.stdin?.write(Buffer.concat([size, bytes]));
+    });
+    if (line === undefined) throw new Error(`the timer for ${argv[0]} ended`);
+    const [wall = 0, user = 0, system = 0, , status = 0] = line.split(' ').map(Number);
+    if (status !== expected)
+      throw new Error(`${argv.slice(0, 3).join(' ')} … ended with exit status ${status}`);
+    return { wall, user, system, status };
+  }
+
+  close(): void {
+    this.#child.stdin?.end();
+    this.#lines.close();
+  }
+}
+
+/** Output of a command; rejects with its last words when it fails. */
+export function output(argv: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(argv[0] as string, argv.slice(1), { encoding: 'utf8' }, (error, stdout, stderr) => {
+      if (error) reject(new Error(stderr.trim().split('\n').at(-1) || error.message));
+      else resolve(stdout);
+    });
+  });
+}
