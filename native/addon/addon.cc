@@ -6,6 +6,7 @@ void RegisterLocks(Napi::Env env, Napi::Object& exports);
 void RegisterFs(Napi::Env env, Napi::Object& exports);
 void RegisterHost(Napi::Env env, Napi::Object& exports);
 void RegisterBpf(Napi::Env env, Napi::Object& exports);
+void RegisterWatch(Napi::Env env, Napi::Object& exports);
 void RegisterLaunch(Napi::Env env, Napi::Object& exports);
 void RegisterMounts(Napi::Env env, Napi::Object& exports);
 void RegisterSeccomp(Napi::Env env, Napi::Object& exports);
@@ -19,6 +20,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterFs(env, exports);
   nsbox::RegisterHost(env, exports);
   nsbox::RegisterBpf(env, exports);
+  nsbox::RegisterWatch(env, exports);
   nsbox::RegisterLaunch(env, exports);
   nsbox::RegisterMounts(env, exports);
   nsbox::RegisterSeccomp(env, exports);

@@ -6,3 +6,4 @@ export * from './plan.js';
 export * from './stats.js';
 export * from './tree.js';
 export * from './update.js';
+export * from './watch.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { readUsage } from '../../src/cgroup/index.js';
+import { applyUpdate, type LimitEvent, planCgroup, readUsage, watchLimits } from '../../src/cgroup/index.js';
 import type { SpecResources } from '../../src/spec/index.js';
 import { loadProgram } from './load.js';
 import type { Rig, Running } from './rig.js';
@@ -226,6 +226,99 @@ export const EFFECTS: Effect[] = [
       const { output } = await rig.start({ devices: rules }, ['/bin/sh', '-c', script]).ended;
       assert.match(output, /^null\nzero\n/);
       assert.match(output, /refused\n$/);
+    },
+  },
+  {
+    name: 'events: out of memory, a kill and a refused fork are reported as they happen',
+    async run(rig) {
+      const hog = rig.start(
+        { memory: { limit: 24 * MiB, swap: 24 * MiB } },
+        [loadProgram(), 'memory', String(200 * MiB)],
+        { held: true },
+      );
+      const bomb = rig.start({ pids: { limit: 6 } }, [loadProgram(), 'forks', '20', '600'], { held: true });
+      const seen: string[] = [];
+      // v1 gives no notice of a refused fork.
+      const expected = ['oom', 'oom-kill', ...(rig.host.cgroup.v1['pids'] ? [] : ['pids-max'])];
+      let done: () => void = () => {};
+      const all = new Promise<void>((resolve) => {
+        done = resolve;
+      });
+      const note = (event: LimitEvent): void => {
+        seen.push(event.action);
+        if (expected.every((a) => seen.includes(a))) done();
+      };
+      using _hog = watchLimits(hog.groups, note);
+      using _bomb = watchLimits(bomb.groups, note);
+      hog.go();
+      bomb.go();
+      const late = setTimeout(done, 10_000);
+      await all;
+      clearTimeout(late);
+      assert.deepEqual([...new Set(seen)].sort(), expected);
+      assert.equal((await hog.ended).signal, 'SIGKILL');
+    },
+  },
+  {
+    name: 'events: pressure is reported soon after it begins',
+    skip: (rig) => (rig.host.features.psi.have ? undefined : 'this kernel has no PSI'),
+    async run(rig) {
+      // Two that want one CPU: each waits half of the time.
+      const pair = rig.start(
+        { cpu: { cpus: '0' } },
+        ['/bin/sh', '-c', `${loadProgram()} cpu 30 & exec ${loadProgram()} cpu 30`],
+        { held: true },
+      );
+      let report: (event: LimitEvent) => void = () => {};
+      const first = new Promise<LimitEvent>((resolve) => {
+        report = resolve;
+      });
+      using _watch = watchLimits(pair.groups, report, { pressure: 0.2 });
+      const start = performance.now();
+      pair.go();
+      const event = await Promise.race([
+        first,
+        new Promise<LimitEvent>((_, reject) =>
+          setTimeout(() => reject(new Error('no pressure event in 10 s')), 10_000).unref(),
+        ),
+      ]);
+      assert.deepEqual(event, { action: 'pressure', resource: 'cpu' });
+      // With CAP_SYS_RESOURCE windows of one second are watched, without it two seconds and the slower average.
+      const limit = rig.host.capabilities.effective.includes('SYS_RESOURCE') ? 1500 : 6000;
+      const took = performance.now() - start;
+      assert.ok(took < limit, `it took ${took} ms`);
+    },
+  },
+  {
+    name: 'update: limits change under a program that runs',
+    async run(rig) {
+      const running = rig.start({ memory: { limit: 64 * MiB }, cpu: { shares: 512 } }, [
+        loadProgram(),
+        'memory',
+        String(MiB),
+        '600',
+      ]);
+      await running.seen('touched');
+      const change = (resources: SpecResources): void => {
+        const plan = planCgroup(resources, running.plan.path, rig.host, { update: true, statistics: false });
+        applyUpdate(plan, running.groups);
+      };
+      change({
+        memory: { limit: 96 * MiB, swap: 96 * MiB },
+        pids: { limit: 7 },
+        cpu: { quota: 20000, period: 100000 },
+      });
+      let now = rig.find(running.plan.path);
+      assert.equal(readUsage(now).memory.limit, 96 * MiB);
+      assert.deepEqual(readUsage(now).pids, { current: 1, limit: 7 });
+      change({ memory: { limit: 32 * MiB, swap: 48 * MiB } });
+      now = rig.find(running.plan.path);
+      assert.equal(readUsage(now).memory.limit, 32 * MiB);
+      assert.equal(readUsage(now).memory.swapLimit, 16 * MiB);
+      change({ memory: { limit: -1, swap: -1 }, pids: { limit: -1 } });
+      now = rig.find(running.plan.path);
+      assert.equal(readUsage(now).memory.limit, null);
+      assert.equal(readUsage(now).pids.limit, null);
     },
   },
 ];

@@ -28,6 +28,8 @@ export interface Running {
   output(): string;
   /** Waits for a text in its output. */
   seen(text: string | RegExp, timeoutMs?: number): Promise<string>;
+  /** Lets a program go on that was started with `held`. */
+  go(): void;
   /** Waits for its end. */
   ended: Promise<{ code: number | null; signal: NodeJS.Signals | null; output: string }>;
 }
@@ -65,7 +67,7 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Starts a program inside new groups. */
-  start(resources: SpecResources, argv: string[], options: CgroupOptions = {}): Running {
+  start(resources: SpecResources, argv: string[], options: CgroupOptions & { held?: boolean } = {}): Running {
     const plan = this.make(resources, options);
     const child = spawn('/bin/sh', ['-c', 'read -r _; exec "$@"', 'sh', ...argv], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -83,12 +85,13 @@ export class Rig implements AsyncDisposable {
     const ended = new Promise<Awaited<Running['ended']>>((resolve) =>
       child.on('close', (code, signal) => resolve({ code, signal, output })),
     );
-    child.stdin?.end('\n');
+    if (!options.held) child.stdin?.end('\n');
     return {
       plan,
       groups: findGroups(this.host.cgroup, plan.path),
       child,
       output: () => output,
+      go: () => void child.stdin?.end('\n'),
       ended,
       seen: (text, timeoutMs = 30_000) =>
         new Promise((resolve, reject) => {
@@ -106,6 +109,11 @@ export class Rig implements AsyncDisposable {
           look();
         }),
     };
+  }
+
+  /** The groups that exist now for a path. */
+  find(path_: string): Groups {
+    return findGroups(this.host.cgroup, path_);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
