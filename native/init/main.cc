@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "init/keep.h"
 #include "launch/launcher.h"
 #include "launch/sys.h"
 
@@ -54,6 +55,78 @@ int Wait(Launcher& launcher, const Plan& plan, Started& started) {
   return CodeOf(status);
 }
 
+// What the keeping loop asks of the launcher.
+struct Host {
+  Launcher& launcher;
+  KeepHost& keep;
+
+  // The keeper closes the control socket when the runtime has gone.
+  Launcher& Ready() {
+    if (keep.control_fd < 0) launcher.RuntimeGone();
+    return launcher;
+  }
+  static Launched Convert(Started& s) {
+    Launched out;
+    out.pid = s.pid;
+    out.pidfd = s.pidfd.release();
+    out.stdin_fd = s.stdin_pipe.release();
+    out.stdout_fd = s.stdout_pipe.release();
+    out.stderr_fd = s.stderr_pipe.release();
+    out.pty_fd = s.terminal.release();
+    return out;
+  }
+  static bool Relaunch(void* self, Launched* out) {
+    auto* host = static_cast<Host*>(self);
+    Started started;
+    if (!host->Ready().Launch(&started)) {
+      host->keep.error = host->launcher.error();
+      host->keep.error_exit_code = host->launcher.exit_code();
+      return false;
+    }
+    *out = Convert(started);
+    return true;
+  }
+  static void StartedNow(void* self, pid_t) { static_cast<Host*>(self)->Ready().TellStarted(); }
+  static void EndRun(void* self, int code, int signal, const rusage& usage) {
+    static_cast<Host*>(self)->Ready().EndRun(code, signal, usage);
+  }
+  static void Finish(void* self) { static_cast<Host*>(self)->launcher.Finish(); }
+};
+
+// A launch that failed: what was made for it goes.
+int Undo(Launcher& launcher) {
+  rusage usage{};
+  launcher.EndRun(launcher.exit_code(), 0, usage);
+  return launcher.exit_code();
+}
+
+// With a record, logs, attach and restarts: see keep.h.
+int KeepContainer(Launcher& launcher, const Plan& plan) {
+  KeepConfig config;
+  if (!config.parse(plan.keep.data, plan.keep.size)) return 125;
+  Keeper* keeper = nullptr;
+  if (Failure failure = KeepPrepare(config, &keeper)) {
+    launcher.Refuse(failure);
+    return 125;
+  }
+  KeepHost host;
+  Host self{launcher, host};
+  host.self = &self;
+  host.started = Host::StartedNow;
+  host.relaunch = Host::Relaunch;
+  host.end_run = Host::EndRun;
+  host.finish = Host::Finish;
+  host.control_fd = kControlFd;
+  Started started;
+  if (!launcher.Launch(&started)) {
+    const int code = Undo(launcher);
+    KeepAbandon(keeper);
+    return code;
+  }
+  host.client_fd = plan.client_slot ? launcher.TakePassed(plan.client_slot) : -1;
+  return Keep(keeper, Host::Convert(started), host);
+}
+
 int Main(int passed) {
   // Nothing inside a container that this process enters may look into it or reach its executable
   // (CVE-2019-5736, CVE-2016-9962); the user's program gets its own setting at execve.
@@ -74,11 +147,10 @@ int Main(int passed) {
   fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
   signal(SIGPIPE, SIG_IGN);
   Launcher launcher(plan, kControlFd, kFirstPassedFd, passed);
+  if (plan.keep.size > 0) return KeepContainer(launcher, plan);
   Started started;
   if (!launcher.Launch(&started)) {
-    rusage usage{};
-    const int code = launcher.error_code() == ENOENT ? 127 : 126;
-    launcher.EndRun(code, 0, usage);
+    const int code = Undo(launcher);
     launcher.Finish();
     return code;
   }

@@ -50,6 +50,7 @@ Launcher::Launcher(const Plan& plan, int runtime, int first_passed, int passed) 
 
 void Launcher::Note(const Failure& failure) {
   error_code_ = failure.err;
+  exit_code_ = 125;
   snprintf(error_, sizeof(error_), "%s %s: %s%s%s", failure.call, failure.path, strerror(failure.err),
            failure.detail[0] ? ": " : "", failure.detail);
   if (run_.runtime >= 0) ReportFailure(run_.runtime, run_, failure);
@@ -295,11 +296,7 @@ bool Launcher::Converse(Started* out) {
       if (!Receive(socket_.get(), &in)) {  // closed by execve
         socket_.reset();
         out->pid = run_.pid;
-        if (run_.runtime >= 0) {
-          Outgoing m(Message::kStarted);
-          m.u32(static_cast<uint32_t>(run_.pid));
-          Send(run_.runtime, m);
-        }
+        if (plan_.keep.size == 0) TellStarted();  // else when it is on record
         return true;
       }
       switch (in.type) {
@@ -334,6 +331,7 @@ bool Launcher::Converse(Started* out) {
           in.reader.u32();
           error_code_ = static_cast<int>(in.reader.u32());
           const char* call = in.reader.str();
+          exit_code_ = strcmp(call, "execve") != 0 ? 125 : error_code_ == ENOENT ? 127 : 126;
           const char* path = in.reader.str();
           const char* detail = in.reader.str();
           snprintf(error_, sizeof(error_), "%s %s: %s%s%s", call, path, strerror(error_code_),
@@ -356,6 +354,13 @@ bool Launcher::Converse(Started* out) {
       wanted = ~0U;
     }
   }
+}
+
+void Launcher::TellStarted() {
+  if (run_.runtime < 0) return;
+  Outgoing m(Message::kStarted);
+  m.u32(static_cast<uint32_t>(run_.pid));
+  Send(run_.runtime, m);
 }
 
 // Hands a packet of init on to the runtime as it is.

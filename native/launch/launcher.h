@@ -31,11 +31,24 @@ class Launcher {
   // The finish list.
   void Finish();
 
+  // Tells the runtime that the program runs. Launch does so itself unless a keeper must record it first.
+  void TellStarted();
+  // An fd that the runtime handed over, by slot; -1 where there is none. The caller owns it then.
+  int TakePassed(uint32_t slot) { return run_.slots.take(slot).release(); }
+
   int runtime() const { return run_.runtime; }
   void RuntimeGone() { run_.runtime = -1; }
   // What the last failed launch said, for the exit record: "openat2 /x: ENOENT".
   const char* error() const { return error_; }
   int error_code() const { return error_code_; }
+  // As the command line has it: 127 not found, 126 not executable, 125 for every other step.
+  int exit_code() const { return exit_code_; }
+  // Tells the runtime of a failure outside of any step.
+  void Refuse(const Failure& failure) {
+    run_.list = List::kPrepare;
+    run_.index = ~0U;
+    Note(failure);
+  }
 
  private:
   Failure Clone(Reader& r);
@@ -55,6 +68,7 @@ class Launcher {
   bool keep_namespaces_ = false;
   uint32_t announced_ = 0;  // points that the runtime has been told of
   int error_code_ = 0;
+  int exit_code_ = 125;
   char error_[512] = "";
 };
 

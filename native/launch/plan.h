@@ -132,7 +132,8 @@ struct Plan {
   bool die_with_runtime = false;   // the control socket's end kills the container
   bool trace = false;              // report each step with its time
   StepList lists[static_cast<uint32_t>(List::kCount)];
-  Bytes keep;  // keep_config.h; empty: no logs, no attach, no restart
+  uint32_t client_slot = 0;  // a connection that the keeper serves as its first client; 0: none
+  Bytes keep;                // keep_config.h; empty: no logs, no attach, no restart
 
   const StepList& list(List l) const { return lists[static_cast<uint32_t>(l)]; }
 
@@ -144,6 +145,7 @@ struct Plan {
     leave_after_start = r.flag();
     die_with_runtime = r.flag();
     trace = r.flag();
+    client_slot = r.u32();
     keep = r.bytes();
     for (StepList& l : lists) {
       l.count = r.u32();

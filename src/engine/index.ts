@@ -14,6 +14,7 @@ export * from './inspect-any.js';
 export * from './launch.js';
 export * from './network-state.js';
 export * from './paths.js';
+export * from './pause.js';
 export * from './prune.js';
 export * from './ps.js';
 export * from './records.js';

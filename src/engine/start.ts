@@ -2,7 +2,6 @@ import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, type NsboxError } from '../base/index.js';
 import { launchCgroup, planCgroup } from '../cgroup/index.js';
-import { encodeKeepConfig } from '../kernel/index.js';
 import type { NetworkSettings } from '../network/index.js';
 import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
 import type { NamespaceType, ResolvedMount } from '../spec/index.js';
@@ -11,13 +10,13 @@ import { containerState, findContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
 import { deviceEdits } from './devices.js';
 import { emitEvent } from './emit.js';
+import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
-import { containerPaths, eventsFile, idsDirectory, namesDirectory } from './paths.js';
+import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ExitRecord } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
-import { parseSignal } from './signals.js';
 import { specOf } from './spec-of.js';
 
 export interface StartOptions {
@@ -32,6 +31,7 @@ export interface PreparedLaunch {
   plan: LaunchPlan;
   spec: PlanInput['spec'];
   warnings: string[];
+  oomFiles: string[];
 }
 
 /** What a record names, resolved: done for real by start, and without touching anything by `--explain`. */
@@ -134,7 +134,7 @@ export async function prepareLaunch(
         ]
       : [],
   };
-  return { plan: plan(input), spec, warnings };
+  return { plan: plan(input), spec, warnings, oomFiles: groups.oomFile ? [groups.oomFile] : [] };
 }
 
 /** Whether there is anything to wire: `none` has only its loopback. */
@@ -245,7 +245,10 @@ export async function startContainer(
     for (const warning of prepared.warnings) ctx.warn(warning);
     writeRecord(paths.spec, prepared.spec, { durable: false });
     const launched = await launch(prepared.plan, {
-      keep: keepConfig(ctx, record, prepared, image),
+      keep: keepConfig(ctx, record, image?.config, {
+        oomFiles: prepared.oomFiles,
+        foreground: options.attach !== undefined,
+      }),
       newSession: true,
       sync: {
         network: (pid) => networks.connect(settings, `/proc/${pid}/ns/net`),

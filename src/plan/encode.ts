@@ -264,6 +264,7 @@ export function encodePlan(plan: LaunchPlan, extra: EncodeOptions = {}): Buffer 
     .flag(plan.leaveAfterStart)
     .flag(plan.dieWithRuntime)
     .flag(extra.trace ?? false);
+  w.u32(plan.passed.includes('client') ? 3 + plan.passed.indexOf('client') : 0);
   w.bytes(extra.keep ?? new Uint8Array());
   for (const name of LISTS) {
     if (name === 'clone') {

@@ -1,10 +1,9 @@
-import { ConflictError } from '../../base/index.js';
+import { ConflictError, signalNumber } from '../../base/index.js';
 import { killAll } from '../../cgroup/index.js';
 import { signalProcess } from '../../kernel/index.js';
 import { checkCount, parseArguments } from '../arguments.js';
 import { load, statusOf } from '../containers.js';
 import type { Runtime } from '../runtime.js';
-import { signalNumber } from '../signals.js';
 
 /** `kill`: a signal for the container's first process. */
 export function command(runtime: Runtime, argv: readonly string[]): number {
