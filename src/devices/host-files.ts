@@ -1,4 +1,14 @@
-import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fromErrno, isErrno } from '../base/index.js';
 
@@ -33,9 +43,15 @@ export interface HostFiles {
   onHost(file: string): string;
 }
 
-/** A tree on disk. `root` is '' for the machine itself. */
+/**
+ * A tree on disk. `root` is '' for the machine itself.
+ *
+ * Most of what discovery asks for isn't there, and an exception costs Node more than ten system calls: existence is
+ * asked for first, where it can be without one.
+ */
 export function diskFiles(root = ''): HostFiles {
   const at = (file: string) => (root === '' ? file : root + file);
+  const there = (file: string) => statSync(at(file), { throwIfNoEntry: false }) !== undefined;
   return {
     onHost: at,
     lstat(file) {
@@ -67,24 +83,49 @@ export function diskFiles(root = ''): HostFiles {
       });
     },
     readText(file) {
-      return absentAs(undefined, `read ${at(file)}`, () => readFileSync(at(file), 'utf8'));
+      return absentAs(undefined, `read ${at(file)}`, () =>
+        there(file) ? readFileSync(at(file), 'utf8') : undefined,
+      );
     },
     readBytes(file, offset, length) {
       return absentAs(undefined, `read ${at(file)}`, () => {
+        if (!there(file)) return undefined;
         const fd = openSync(at(file), 'r');
         try {
-          const bytes = Buffer.alloc(length);
-          return bytes.subarray(0, readSync(fd, bytes, 0, length, offset));
+          const { size } = fstatSync(fd);
+          // Files of /proc have no size.
+          const bytes = Buffer.allocUnsafe(size > 0 ? Math.max(0, Math.min(length, size - offset)) : length);
+          return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, offset));
         } finally {
           closeSync(fd);
         }
       });
     },
     readDirectory(file) {
-      return absentAs([], `list ${at(file)}`, () => readdirSync(at(file)).sort());
+      return absentAs([], `list ${at(file)}`, () => (there(file) ? readdirSync(at(file)).sort() : []));
     },
     readLink(file) {
-      return absentAs(undefined, `read the link ${at(file)}`, () => readlinkSync(at(file)));
+      return absentAs(undefined, `read the link ${at(file)}`, () =>
+        lstatSync(at(file), { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(at(file)) : undefined,
+      );
+    },
+  };
+}
+
+/** The same tree, each place looked at once: for the length of one discovery. */
+export function rememberingFiles(files: HostFiles): HostFiles {
+  const stats = new Map<string, FileStat | undefined>();
+  const links = new Map<string, string | undefined>();
+  const lstat = (file: string) => {
+    if (!stats.has(file)) stats.set(file, files.lstat(file));
+    return stats.get(file);
+  };
+  return {
+    ...files,
+    lstat,
+    readLink(file) {
+      if (!links.has(file)) links.set(file, lstat(file)?.kind === 'link' ? files.readLink(file) : undefined);
+      return links.get(file);
     },
   };
 }

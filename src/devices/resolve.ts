@@ -1,7 +1,7 @@
 import type { DeviceRequest } from '../spec/index.js';
 import { isQualifiedName } from './cdi/names.js';
 import { addRule, type DeviceEdits, emptyEdits, mergeEdits } from './edits.js';
-import { diskFiles, type HostFiles } from './host-files.js';
+import { diskFiles, type HostFiles, rememberingFiles } from './host-files.js';
 import { addAllHostDevices, addHostDevice } from './nodes.js';
 import { parseDeviceRule } from './rules.js';
 
@@ -38,7 +38,7 @@ export async function resolveDevices(
   request: DevicesRequest,
   options: DevicesOptions = {},
 ): Promise<DeviceEdits> {
-  const files = options.files ?? diskFiles(options.hostRoot ?? '');
+  const files = rememberingFiles(options.files ?? diskFiles(options.hostRoot ?? ''));
   const edits = emptyEdits();
   if (request.privileged) {
     addAllHostDevices(edits, files);
