@@ -17,13 +17,18 @@ Failure MakeDirectories(const char* path, unsigned mode) {
   const size_t size = strlen(path);
   if (size >= sizeof(prefix)) return Fail("mkdir", path, ENAMETOOLONG);
   memcpy(prefix, path, size + 1);
-  for (char* p = prefix + 1; *p; p++) {
-    if (*p != '/') continue;
-    *p = 0;
-    if (mkdir(prefix, mode) != 0 && errno != EEXIST) return Fail("mkdir", path);
-    *p = '/';
+  // A parent that is empty for a moment may be removed by a clean-up at the same time: then once more.
+  for (int round = 0; round < 20; round++) {
+    for (char* p = prefix + 1; *p; p++) {
+      if (*p != '/') continue;
+      *p = 0;
+      const int made = mkdir(prefix, mode);
+      *p = '/';
+      if (made != 0 && errno != EEXIST && errno != ENOENT) return Fail("mkdir", path);
+    }
+    if (mkdir(path, mode) == 0 || errno == EEXIST) return Ok();
+    if (errno != ENOENT) break;
   }
-  if (mkdir(path, mode) == 0 || errno == EEXIST) return Ok();
   return Fail("mkdir", path);
 }
 

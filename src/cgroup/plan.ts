@@ -47,6 +47,7 @@ export interface CgroupWrite {
   optional: boolean;
 }
 
+/** `mkdir` makes what is missing above it too. */
 export type CgroupStep = { op: 'mkdir'; path: string } | CgroupWrite;
 
 export interface CgroupOptions {
@@ -217,11 +218,10 @@ function planUnified(plan: CgroupPlan, limits: Limit[], facts: CgroupFacts, opti
     options.statistics === false
       ? []
       : STATISTICS.filter((c) => facts.controllers.includes(c) && !needed.includes(c));
-  // Each level hands controllers down before the next one is made: a group is born with its files.
-  const levels = ['', ...ancestors(plan.path)];
-  for (const level of levels) {
+  // The group first, with all above it: a parent that isn't empty can't be removed by a clean-up at the same moment.
+  plan.steps.push({ op: 'mkdir', path: group });
+  for (const level of ['', ...ancestors(plan.path)]) {
     const directory = facts.unified + level;
-    if (level) plan.steps.push({ op: 'mkdir', path: directory });
     const enable = (controllers: string[], optional: boolean): void => {
       if (controllers.length === 0) return;
       plan.steps.push({
@@ -235,7 +235,6 @@ function planUnified(plan: CgroupPlan, limits: Limit[], facts: CgroupFacts, opti
     enable(needed, false);
     enable(extra, true);
   }
-  plan.steps.push({ op: 'mkdir', path: group });
   for (const limit of limits) {
     add(plan, {
       op: 'write',
@@ -279,9 +278,7 @@ function planLegacy(
     if (there && !there.controllers.includes(controller)) there.controllers.push(controller);
     if (!there) {
       plan.groups.push({ path: group, hierarchy: controller, controllers: [controller], join: 'write' });
-      for (const level of [...ancestors(plan.path), plan.path]) {
-        plan.steps.push({ op: 'mkdir', path: mount + level });
-      }
+      plan.steps.push({ op: 'mkdir', path: group });
     }
     if (controller === 'cpuset') seedCpuset(plan, mount, facts, options);
     const made = legacyWrites(limits.get(controller) ?? [], facts);
@@ -339,8 +336,7 @@ function planDevices(
   if (mount) {
     const group = mount + plan.path;
     plan.groups.push({ path: group, hierarchy: 'devices', controllers: ['devices'], join: 'write' });
-    for (const level of [...ancestors(plan.path), plan.path])
-      plan.steps.push({ op: 'mkdir', path: mount + level });
+    plan.steps.push({ op: 'mkdir', path: group });
     plan.devices = { how: 'v1', directory: group, rules: [...rules] };
     for (const write of legacyDeviceWrites(rules)) {
       plan.steps.push({

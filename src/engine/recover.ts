@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
-import { directoriesOf, findGroups, killAll, removeGroups } from '../cgroup/index.js';
+import { directoriesOf, findGroups, killAll, removeEmptyParents, removeGroups } from '../cgroup/index.js';
 import { removeTree, tryLock } from '../kernel/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
 import { claims, release } from './claims.js';
@@ -124,6 +124,7 @@ async function recoverGroups(ctx: Context, live: Set<string>): Promise<void> {
     await killAll(groups);
     await removeGroups(groups);
   }
+  removeEmptyParents(cgroup);
 }
 
 /** A group without processes belongs to nobody who could miss it, whichever root it was made for. */

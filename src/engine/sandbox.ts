@@ -1,7 +1,7 @@
 import { chownSync, closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
-import { cgroupPathFor, launchCgroup, planCgroup, reportFiles } from '../cgroup/index.js';
+import { cgroupPathFor, launchCgroup, planCgroup, readyCgroups, reportFiles } from '../cgroup/index.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
 import { type Monitor, tryLock } from '../kernel/index.js';
 import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
@@ -106,6 +106,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       join: {},
       edits,
     });
+    readyCgroups(host.cgroup);
     const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, {
       statistics: false,
       onUnenforceable: request.resources.forceLimits,

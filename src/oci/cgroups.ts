@@ -1,5 +1,5 @@
 import { InvalidError, UnsupportedError } from '../base/index.js';
-import { type CgroupPlan, DEFAULT_DEVICE_RULES, planCgroup } from '../cgroup/index.js';
+import { type CgroupPlan, DEFAULT_DEVICE_RULES, planCgroup, readyCgroups } from '../cgroup/index.js';
 import type { HostFacts } from '../host/index.js';
 import type { Spec, SpecResources } from '../spec/index.js';
 import type { Runtime } from './runtime.js';
@@ -35,6 +35,7 @@ export function cgroupsPathOf(runtime: Runtime, spec: Spec, id: string, facts: H
  * as in runc.
  */
 export function planGroups(spec: Spec, path: string, host: HostFacts): CgroupPlan {
+  readyCgroups(host.cgroup);
   return planCgroup(withDefaultDevices(spec.linux?.resources), path, host);
 }
 

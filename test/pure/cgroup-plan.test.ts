@@ -43,22 +43,20 @@ test('cgroup2: every limit in its file', () => {
   });
 });
 
-test('cgroup2: parents hand controllers down before the group is made', () => {
+test('cgroup2: the group comes first, then parents hand controllers down, then limits', () => {
   const plan = planCgroup({ memory: { limit: MiB } }, '/a/b/c', { cgroup: UNIFIED });
   assert.deepEqual(
     plan.steps.map((s) =>
       s.op === 'mkdir' ? `mkdir ${s.path}` : `${s.path}=${s.value}${s.optional ? '?' : ''}`,
     ),
     [
+      'mkdir /sys/fs/cgroup/a/b/c',
       '/sys/fs/cgroup/cgroup.subtree_control=+memory',
       '/sys/fs/cgroup/cgroup.subtree_control=+io +pids?',
-      'mkdir /sys/fs/cgroup/a',
       '/sys/fs/cgroup/a/cgroup.subtree_control=+memory',
       '/sys/fs/cgroup/a/cgroup.subtree_control=+io +pids?',
-      'mkdir /sys/fs/cgroup/a/b',
       '/sys/fs/cgroup/a/b/cgroup.subtree_control=+memory',
       '/sys/fs/cgroup/a/b/cgroup.subtree_control=+io +pids?',
-      'mkdir /sys/fs/cgroup/a/b/c',
       '/sys/fs/cgroup/a/b/c/memory.max=1048576',
     ],
   );

@@ -1,7 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, fromErrno, InvalidError } from '../../base/index.js';
-import { planCgroup } from '../../cgroup/index.js';
+import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup } from '../../cgroup/index.js';
 import { hostFacts } from '../../host/index.js';
 import { parseResources, type SpecResources } from '../../spec/index.js';
 import { checkCount, type Flag, type Parsed, parseArguments } from '../arguments.js';
@@ -45,15 +45,10 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   const resources = args.texts['resources']
     ? await fromFile(runtime, args.texts['resources'])
     : fromFlags(args);
-  const planned = planCgroup(resources, record.cgroup, hostFacts(runtime.ctx), { update: true });
-  for (const write of planned.writes) {
-    try {
-      writeFileSync(write.path, write.value);
-    } catch (error) {
-      if (!write.optional)
-        throw fromErrno(`write ${write.value} to ${write.path}`, error, { path: write.path });
-    }
-  }
+  const host = hostFacts(runtime.ctx);
+  const groups = findGroups(host.cgroup, record.cgroup);
+  if (resources.memory?.checkBeforeUpdate) checkMemoryUpdate(resources, groups);
+  applyUpdate(planCgroup(resources, record.cgroup, host, { update: true, statistics: false }), groups);
   const spec = loadSpec(runtime.root, record.id);
   spec.linux = { ...spec.linux, resources: merged(spec.linux?.resources ?? {}, resources) };
   saveSpec(runtime.root, record.id, spec);
