@@ -1,7 +1,8 @@
 import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, type NsboxError } from '../base/index.js';
-import { launchCgroup, planCgroup } from '../cgroup/index.js';
+import { launchCgroup, planCgroup, readyCgroups } from '../cgroup/index.js';
+import { readSmall } from '../host/index.js';
 import type { NetworkSettings } from '../network/index.js';
 import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
 import type { NamespaceType, ResolvedMount } from '../spec/index.js';
@@ -96,6 +97,7 @@ export async function prepareLaunch(
   });
   const groups = planCgroup(spec.linux?.resources, record.cgroup, host, {
     onUnenforceable: request.resources.forceLimits,
+    ...(request.cgroupParent ? { read: readSmall } : {}),
   });
   warnings.push(...groups.warnings);
   const ownNetwork = spec.linux?.namespaces?.some((n) => n.type === 'network' && !n.path) ?? false;
@@ -223,6 +225,7 @@ export async function startContainer(
   mkdirSync(paths.work, 0o700);
   if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
 
+  readyCgroups(factsOf(ctx).cgroup);
   const { openNetworks } = await import('../network/index.js');
   const networks = openNetworks(ctx);
   const began = new Date().toISOString();
