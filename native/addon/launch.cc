@@ -152,10 +152,13 @@ class Channel : public Napi::ObjectWrap<Channel> {
     callback_ = Napi::Persistent(info[1].As<Napi::Function>());
     uv_loop_t* loop = nullptr;
     napi_get_uv_event_loop(info.Env(), &loop);
-    poll_ = new uv_poll_t;
-    poll_->data = this;
-    uv_poll_init(loop, poll_, fd_);
-    uv_poll_start(poll_, UV_READABLE | UV_DISCONNECT, OnReadable);
+    poll_ = new Poll;
+    poll_->channel = this;
+    uv_poll_init(loop, &poll_->handle, fd_);
+    poll_->handle.data = poll_;
+    uv_poll_start(&poll_->handle, UV_READABLE | UV_DISCONNECT, OnReadable);
+    // A worker may be terminated while a monitor runs: its loop must not end with our handle in it.
+    napi_add_async_cleanup_hook(info.Env(), OnCleanup, poll_, &poll_->cleanup);
     Reference();
   }
   ~Channel() override { Stop(); }
@@ -168,11 +171,11 @@ class Channel : public Napi::ObjectWrap<Channel> {
   void Ref() { Napi::ObjectWrap<Channel>::Ref(); }
 
   Napi::Value Ref(const Napi::CallbackInfo& info) {
-    if (poll_) uv_ref(reinterpret_cast<uv_handle_t*>(poll_));
+    if (poll_) uv_ref(reinterpret_cast<uv_handle_t*>(&poll_->handle));
     return info.Env().Undefined();
   }
   Napi::Value Unref(const Napi::CallbackInfo& info) {
-    if (poll_) uv_unref(reinterpret_cast<uv_handle_t*>(poll_));
+    if (poll_) uv_unref(reinterpret_cast<uv_handle_t*>(&poll_->handle));
     return info.Env().Undefined();
   }
 
@@ -192,11 +195,22 @@ class Channel : public Napi::ObjectWrap<Channel> {
     return info.Env().Undefined();
   }
 
+  // The libuv handle outlives the object until libuv has let go of it.
+  struct Poll {
+    uv_poll_t handle;
+    Channel* channel;
+    napi_async_cleanup_hook_handle cleanup;
+  };
+
   void Stop() {
     if (poll_) {
-      uv_poll_stop(poll_);
-      uv_close(reinterpret_cast<uv_handle_t*>(poll_),
-               [](uv_handle_t* h) { delete reinterpret_cast<uv_poll_t*>(h); });
+      poll_->channel = nullptr;
+      uv_poll_stop(&poll_->handle);
+      uv_close(reinterpret_cast<uv_handle_t*>(&poll_->handle), [](uv_handle_t* h) {
+        auto* poll = static_cast<Poll*>(h->data);
+        napi_remove_async_cleanup_hook(poll->cleanup);
+        delete poll;
+      });
       poll_ = nullptr;
     }
     if (fd_ >= 0) close(fd_);
@@ -207,7 +221,14 @@ class Channel : public Napi::ObjectWrap<Channel> {
     }
   }
 
-  static void OnReadable(uv_poll_t* poll, int, int) { static_cast<Channel*>(poll->data)->Read(); }
+  static void OnCleanup(napi_async_cleanup_hook_handle, void* data) {
+    auto* poll = static_cast<Poll*>(data);
+    if (poll->channel) poll->channel->Stop();
+  }
+  static void OnReadable(uv_poll_t* handle, int, int) {
+    auto* poll = static_cast<Poll*>(handle->data);
+    if (poll->channel) poll->channel->Read();
+  }
 
   void Read() {
     Napi::Env env = Env();
@@ -240,7 +261,7 @@ class Channel : public Napi::ObjectWrap<Channel> {
 
   int fd_ = -1;
   bool held_ = false;
-  uv_poll_t* poll_ = nullptr;
+  Poll* poll_ = nullptr;
   Napi::FunctionReference callback_;
 };
 

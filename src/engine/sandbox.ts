@@ -1,9 +1,9 @@
-import { chownSync, closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chownSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
 import { cgroupPathFor, launchCgroup, planCgroup, readyCgroups, reportFiles } from '../cgroup/index.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
-import { type Monitor, tryLock } from '../kernel/index.js';
+import { tryLock } from '../kernel/index.js';
 import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
 import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec/index.js';
 import { needsHostIds } from '../spec/index.js';
@@ -11,6 +11,7 @@ import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
 import { deviceEdits } from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
+import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
 import { layersReader } from './rootfs-reader.js';
 import { specOf } from './spec-of.js';
@@ -28,17 +29,15 @@ export interface SandboxOptions {
   mounts?: ResolvedMount[];
   /** Fds for the program's 0, 1, 2; -1: /dev/null. They stay the caller's. */
   stdio: [number, number, number];
-  /** Wires the network namespace of the pid while init works; absent: loopback alone. */
-  wireNetwork?: ((pid: number) => Promise<void>) | undefined;
   onTrace?: ((time: StepTime) => void) | undefined;
 }
 
 export interface Sandbox extends Launched {
   id: string;
   spec: Spec;
-  /** Groups of the sandbox, for exec and figures. */
-  cgroup: { into?: string | undefined; join: string[]; remove: string[] };
-  monitor: Monitor;
+  /** Path of its group below the hierarchies. */
+  cgroup: string;
+  idRange: { start: number; size: number } | undefined;
 }
 
 const facts = new Map<string, HostFacts>();
@@ -67,7 +66,9 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   const ownIds = needsHostIds(request) === undefined && host.userns.available;
   let lock: number | undefined;
   let idRange: { start: number; size: number } | undefined;
-  const undo = () => {
+  let networked = false;
+  const undo = async () => {
+    if (networked) await releaseNetwork(ctx, id);
     if (lock !== undefined) closeSync(lock);
     rmSync(directory, { recursive: true, force: true });
     if (idRange) release(path.join(idsDirectory(ctx), String(idRange.start)), id);
@@ -93,6 +94,8 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       directory,
     );
     for (const warning of edits?.warnings ?? []) ctx.warn(warning);
+    const network = await prepareNetwork(ctx, id, request, directory);
+    networked = network !== undefined;
     const { spec, seccomp } = await specOf(ctx, {
       id,
       request,
@@ -101,7 +104,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       rootfs: upper,
       read: layersReader([...options.root.layers].reverse()),
       idRange,
-      mounts: options.mounts ?? [],
+      mounts: [...(network?.files ?? []), ...(options.mounts ?? [])],
       cgroupsPath: cgroupPathFor(id, request.cgroupParent),
       join: {},
       edits,
@@ -117,7 +120,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     if (idRange && !edits && !options.mounts?.length) delete cgroup.device;
     const root: RootfsInput = {
       kind: 'overlay',
-      layers: options.root.layers,
+      layers: edits?.layer ? [...options.root.layers, edits.layer] : options.root.layers,
       upper,
       work,
       volatile: true,
@@ -132,7 +135,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       cgroup,
       ...(edits ? { links: edits.symlinks } : {}),
       ...(seccomp ? { seccomp } : {}),
-      networkSync: options.wireNetwork !== undefined,
+      networkSync: network?.connect !== undefined,
       idmapBinds: idRange !== undefined,
       reaper: request.init,
       dieWithRuntime: true,
@@ -145,7 +148,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       stdio: options.stdio,
       passed: [lock],
       newSession: true,
-      ...(options.wireNetwork ? { sync: { network: options.wireNetwork } } : {}),
+      ...(network?.connect ? { sync: { network: network.connect } } : {}),
       onNotice: (list, step) => {
         const s = list === 'parent' ? plan(input).parent[step] : undefined;
         if (s?.op === 'openTree') {
@@ -155,11 +158,56 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       onTrace: options.onTrace,
     });
     closeSync(lock);
-    return { ...launched, id, spec, cgroup };
+    const exit = networked
+      ? launched.exit.then(async (report) => {
+          await releaseNetwork(ctx, id);
+          return report;
+        })
+      : launched.exit;
+    return { ...launched, exit, id, spec, idRange, cgroup: spec.linux!.cgroupsPath! };
   } catch (error) {
-    undo();
+    await undo();
     throw error;
   }
+}
+
+/** Addresses, names and a way to wire them; undefined with `none`, which has a loopback and no files. */
+async function prepareNetwork(
+  ctx: Context,
+  id: string,
+  request: ContainerRequest,
+  directory: string,
+): Promise<{ files: ResolvedMount[]; connect: ((pid: number) => Promise<void>) | undefined } | undefined> {
+  if (request.networks.some((n) => n.network === 'none')) return undefined;
+  const { openNetworks } = await import('../network/index.js');
+  const networks = openNetworks(ctx);
+  const settings = await networks.prepare({
+    containerId: id,
+    containerName: id.slice(0, 12),
+    hostname: request.hostname ?? id.slice(0, 12),
+    requests: request.networks,
+    ports: request.ports,
+    publishAll: request.publishAll,
+    exposed: [],
+    extraHosts: request.extraHosts,
+    dns: request.dns,
+    dnsSearch: request.dnsSearch,
+    dnsOptions: request.dnsOptions,
+  });
+  const texts = networks.files(settings);
+  writeFileSync(path.join(directory, 'hosts'), texts.hosts, { mode: 0o644 });
+  writeFileSync(path.join(directory, 'resolv.conf'), texts.resolvConf, { mode: 0o644 });
+  writeFileSync(path.join(directory, 'hostname'), texts.hostname, { mode: 0o644 });
+  const host = request.networks.some((n) => n.network === 'host');
+  return {
+    files: ownFileMounts(directory),
+    connect: host ? undefined : (pid) => networks.connect(settings, `/proc/${pid}/ns/net`),
+  };
+}
+
+async function releaseNetwork(ctx: Context, id: string): Promise<void> {
+  const { openNetworks } = await import('../network/index.js');
+  await openNetworks(ctx).release(id);
 }
 
 function makeDirectory(directory: string): void {

@@ -10,10 +10,11 @@ import {
   type ResolvedMount,
 } from '../spec/index.js';
 import { useImage } from './create.js';
+import { ownFileMounts } from './own-files.js';
 import { containerPaths } from './paths.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
-import { ownFileMounts, prepareLaunch } from './start.js';
+import { prepareLaunch } from './start.js';
 
 /**
  * The plan that `run` would carry out, without making anything: the id, its range and the paths below it are those of

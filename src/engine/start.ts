@@ -14,6 +14,7 @@ import { emitEvent } from './emit.js';
 import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
+import { ownFileMounts } from './own-files.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ExitRecord } from './records.js';
 import { layersReader } from './rootfs-reader.js';
@@ -77,7 +78,7 @@ export async function prepareLaunch(
     ctx,
     request,
     image?.config.config?.Env ?? [],
-    image ? [...layers, paths.upper] : [request.rootfs!],
+    image ? [...layers, paths.upper] : request.rootfs!,
     paths.data,
   );
   warnings.push(...(edits?.warnings ?? []));
@@ -108,7 +109,7 @@ export async function prepareLaunch(
     rootfs: image
       ? {
           kind: 'overlay',
-          layers,
+          layers: edits?.layer ? [...layers, edits.layer] : layers,
           upper: paths.upper,
           work: paths.work,
           volatile: request.autoRemove,
@@ -190,16 +191,6 @@ async function ownFiles(
     writeFileSync(path.join(directory, 'hostname'), hostname, { mode: 0o644 });
   }
   return ownFileMounts(directory);
-}
-
-/** The container's own files of a directory, as mounts. */
-export function ownFileMounts(directory: string): ResolvedMount[] {
-  return ['hosts', 'resolv.conf', 'hostname'].map((name) => ({
-    type: 'bind',
-    source: path.join(directory, name),
-    target: `/etc/${name}`,
-    propagation: 'rprivate',
-  }));
 }
 
 /**
