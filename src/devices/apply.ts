@@ -1,37 +1,6 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno } from '../base/index.js';
 import type { Spec, SpecDevice, SpecDeviceRule, SpecHooks, SpecMount, SpecUser } from '../spec/index.js';
 import { type DeviceEdits, type DeviceRule, HOOK_NAMES } from './edits.js';
-
-/**
- * Writes the edits' small trees below a directory of the container's own and turns them into read-only bind mounts.
- * A tree for /proc stands only where this kernel has that place (elsewhere nothing could be mounted on it).
- * @param directory made afresh; the engine removes it with the container
- */
-export function stageEdits(edits: DeviceEdits, directory: string): DeviceEdits {
-  const trees = edits.trees.filter((t) => !t.destination.startsWith('/proc/') || existsSync(t.destination));
-  const mounts = [...edits.mounts];
-  try {
-    rmSync(directory, { recursive: true, force: true });
-    for (const [i, tree] of trees.entries()) {
-      const root = path.join(directory, String(i));
-      for (const { path: name, content, mode } of tree.files) {
-        const file = path.join(root, name);
-        mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
-        writeFileSync(file, content, { mode });
-      }
-      mounts.push({
-        source: root,
-        destination: tree.destination,
-        options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'rprivate'],
-      });
-    }
-  } catch (error) {
-    throw fromErrno(`write the device files below ${directory}`, error, { path: directory });
-  }
-  return { ...edits, mounts, trees: [] };
-}
 
 /**
  * The spec with the edits in it; the spec given isn't changed. A node or mount replaces the one at the same place,

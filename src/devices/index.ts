@@ -1,4 +1,4 @@
-export { applyEdits, stageEdits } from './apply.js';
+export { applyEdits } from './apply.js';
 export { isQualifiedName } from './cdi/names.js';
 export type { CdiListing } from './cdi/report.js';
 export type { GpuCheck } from './doctor.js';
@@ -10,3 +10,4 @@ export * from './lazy.js';
 export type { GpuUsage, Nvml, NvmlData } from './nvml.js';
 export * from './resolve.js';
 export { parseDeviceRule } from './rules.js';
+export { type StagedEdits, stageEdits } from './stage.js';

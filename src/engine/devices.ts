@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { Context } from '../base/index.js';
-import type { DeviceEdits } from '../devices/index.js';
+import type { StagedEdits } from '../devices/index.js';
 import type { ContainerRequest } from '../spec/index.js';
 
 /** Whether a request has anything to do with devices beyond those that every container has. */
@@ -16,19 +16,18 @@ export function wantsDevices(request: ContainerRequest): boolean {
 /**
  * What devices and GPUs change, looked up at this moment. NSBOX_DRIVER_ROOT is the tree in which nodes and drivers are
  * looked for where that isn't the host's own (a driver container's root, a test's fake).
- * @param layers directories of the root filesystem, lowest first, with the container's own layer last
- * @param directory of the container's own; files that are made for it go below
+ * @param rootfs a plain directory, or the image's layers (lowest first) with the container's own one last
  * @returns undefined where the request asks for none
  */
 export async function deviceEdits(
   ctx: Context,
   request: ContainerRequest,
   imageEnv: readonly string[],
-  layers: readonly string[],
-  directory: string,
-): Promise<DeviceEdits | undefined> {
+  rootfs: string | readonly string[],
+): Promise<StagedEdits | undefined> {
   if (!wantsDevices(request)) return undefined;
   const { imageFiles, resolveDevices, stageEdits } = await import('../devices/index.js');
+  const image = imageFiles(typeof rootfs === 'string' ? [rootfs] : rootfs);
   const edits = await resolveDevices(
     {
       devices: request.devices,
@@ -37,7 +36,7 @@ export async function deviceEdits(
       imageEnv: [...imageEnv, ...request.env],
       privileged: request.privileged,
     },
-    { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image: imageFiles(layers) },
+    { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image },
   );
-  return stageEdits(edits, path.join(directory, 'devices'));
+  return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
 }

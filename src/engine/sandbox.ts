@@ -91,7 +91,6 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       request,
       options.root.config?.config?.Env ?? [],
       options.root.layers,
-      directory,
     );
     for (const warning of edits?.warnings ?? []) ctx.warn(warning);
     const network = await prepareNetwork(ctx, id, request, directory);

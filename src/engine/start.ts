@@ -10,7 +10,6 @@ import { ensureDirectory, writeRecord } from '../state/index.js';
 import { containerState, findContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
 import { deviceEdits } from './devices.js';
-import { emitEvent } from './emit.js';
 import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
@@ -79,7 +78,6 @@ export async function prepareLaunch(
     request,
     image?.config.config?.Env ?? [],
     image ? [...layers, paths.upper] : request.rootfs!,
-    paths.data,
   );
   warnings.push(...(edits?.warnings ?? []));
   const { spec, seccomp } = await specOf(ctx, {
@@ -256,7 +254,6 @@ export async function startContainer(
       },
       onTrace: options.onTrace && ((time) => options.onTrace!(time, prepared.plan)),
     });
-    emitEvent(ctx, 'start', record);
     return launched;
   } catch (error) {
     await networks.release(record.id);
