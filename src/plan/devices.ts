@@ -40,8 +40,8 @@ export function deviceSteps(
   const made = new Set<string>(['', '/']);
   const place = (path: string) =>
     slots.dev !== undefined && path.startsWith('/dev/')
-      ? { slot: slots.dev, path: path.slice('/dev'.length) }
-      : { slot: slots.root, path };
+      ? { slot: slots.dev, path: path.slice('/dev'.length), shown: path }
+      : { slot: slots.root, path, shown: path };
   const directory = (path: string) => {
     const at = place(path);
     const key = `${at.slot}${at.path}`;
@@ -51,7 +51,15 @@ export function deviceSteps(
     steps.push({ op: 'mkdirIn', ...at, mode: 0o755, uid: uid(0), gid: gid(0) });
   };
   if (slots.dev === undefined) {
-    steps.push({ op: 'mkdirIn', slot: slots.root, path: '/dev', mode: 0o755, uid: uid(0), gid: gid(0) });
+    steps.push({
+      op: 'mkdirIn',
+      slot: slots.root,
+      path: '/dev',
+      shown: '/dev',
+      mode: 0o755,
+      uid: uid(0),
+      gid: gid(0),
+    });
   }
   const all = new Map<string, SpecDevice>();
   for (const d of [...DEFAULT_DEVICES, ...devices]) all.set(d.path, d);

@@ -155,21 +155,21 @@ export function describeStep(step: Step): StepText {
       };
     case 'node':
       return {
-        title: `Make ${step.path} (${step.type} ${step.major}:${step.minor})`,
+        title: `Make ${step.shown} (${step.type} ${step.major}:${step.minor})`,
         calls: `mknodat("${step.path}", ${step.type}, ${step.mode.toString(8)}, ${step.major}:${step.minor})`,
         why: 'a device the container may use',
         man: 'mknod(2)',
       };
     case 'symlinkIn':
       return {
-        title: `Link ${step.path} to ${step.target}`,
+        title: `Link ${step.shown} to ${step.target}`,
         calls: `symlinkat("${step.target}", "${step.path}")`,
         why: 'programs expect it',
         man: 'symlink(2)',
       };
     case 'mkdirIn':
       return {
-        title: `Make the directory ${step.path}`,
+        title: `Make the directory ${step.shown}`,
         calls: `mkdirat("${step.path}", ${step.mode.toString(8)})`,
         why: 'a place to mount on, or to hold devices',
         man: 'mkdir(2)',

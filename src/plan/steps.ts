@@ -107,7 +107,10 @@ export type Step = Common &
     | {
         op: 'node';
         slot: number;
+        /** Below the mount in the slot. */
         path: string;
+        /** In the container. */
+        shown: string;
         type: 'c' | 'b' | 'p';
         mode: number;
         major: number;
@@ -115,8 +118,8 @@ export type Step = Common &
         uid: number;
         gid: number;
       }
-    | { op: 'symlinkIn'; slot: number; path: string; target: string; uid: number; gid: number }
-    | { op: 'mkdirIn'; slot: number; path: string; mode: number; uid: number; gid: number }
+    | { op: 'symlinkIn'; slot: number; path: string; shown: string; target: string; uid: number; gid: number }
+    | { op: 'mkdirIn'; slot: number; path: string; shown: string; mode: number; uid: number; gid: number }
     | { op: 'propagation'; flags: number }
     | { op: 'attachRoot'; slot: number }
     | {
