@@ -13,4 +13,6 @@ export * from './process.js';
 export * from './rtnetlink.js';
 export * from './seccomp.js';
 export * from './watch.js';
+export * from './terminal.js';
 export * from './wire.js';
+export * from './zstd.js';

@@ -65,6 +65,7 @@ const IFA_F_NODAD = 0x02;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
+const RTA_PREFSRC = 7;
 const RTA_TABLE = 15;
 const RT_TABLE_MAIN = 254;
 const RTPROT_STATIC = 4;
@@ -364,4 +365,29 @@ export function addVxlanPeer(index: number, peer: Uint8Array, mac = new Uint8Arr
     what: `add the vxlan peer ${[...peer].join('.')}`,
     tolerate: ['EEXIST'],
   };
+}
+
+/** The address that the kernel would send from to reach `to`; undefined where there is no route. */
+export function routeSource(netlink: Netlink, to: Uint8Array): Buffer | undefined {
+  const body = new MessageBody()
+    .u8(family(to))
+    .u8(to.length * 8)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u8(0)
+    .u32(0);
+  body.attrBytes(RTA_DST, to);
+  const replies = netlink.run([
+    {
+      type: RTM_GETROUTE,
+      flags: 0,
+      body: body.done(),
+      what: 'look up a route',
+      tolerate: ['ENETUNREACH', 'EHOSTUNREACH'],
+    },
+  ]);
+  return replies[0] && parseAttributes(replies[0].body.subarray(12)).get(RTA_PREFSRC);
 }

@@ -1,0 +1,12 @@
+export type { NetworkFiles } from './files.js';
+export { Networks, openNetworks } from './networks.js';
+export type {
+  CreateNetworkOptions,
+  Endpoint,
+  NetworkDriver,
+  NetworkRecord,
+  NetworkSettings,
+  PortBinding,
+  PrepareOptions,
+  SubnetRecord,
+} from './types.js';
