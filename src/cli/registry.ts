@@ -22,8 +22,153 @@ export const GROUPS: Readonly<Record<string, string>> = {
 
 export const COMMANDS: readonly CommandEntry[] = [
   {
+    paths: ['run', 'container run'],
+    summary: 'Create and run a new container from an image',
+    common: true,
+    load: () => import('./commands/run.js'),
+  },
+  {
+    paths: ['exec', 'container exec'],
+    summary: 'Execute a command in a running container',
+    common: true,
+    load: () => import('./commands/exec.js'),
+  },
+  {
+    paths: ['ps', 'container ls', 'container list', 'container ps'],
+    summary: 'List containers',
+    common: true,
+    load: () => import('./commands/ps.js'),
+  },
+  {
+    paths: ['attach', 'container attach'],
+    summary: 'Attach local standard input, output, and error streams to a running container',
+    load: () => import('./commands/attach.js'),
+  },
+  {
+    paths: ['cp', 'container cp'],
+    summary: 'Copy files/folders between a container and the local filesystem',
+    load: () => import('./commands/cp.js'),
+  },
+  {
+    paths: ['create', 'container create'],
+    summary: 'Create a new container',
+    load: () => import('./commands/create.js'),
+  },
+  {
+    paths: ['diff', 'container diff'],
+    summary: "Inspect changes to files or directories on a container's filesystem",
+    load: () => import('./commands/diff.js'),
+  },
+  {
+    paths: ['doctor', 'system doctor'],
+    summary: 'Check whether this machine can run containers, and say what to do',
+    load: () => import('./commands/doctor.js'),
+  },
+  {
+    paths: ['events', 'system events'],
+    summary: 'Get real time events',
+    load: () => import('./commands/events.js'),
+  },
+  {
+    paths: ['explain'],
+    summary: 'Print what `nsbox run` would do, step by step, without doing it',
+    load: () => import('./commands/explain.js'),
+  },
+  {
+    paths: ['info', 'system info'],
+    summary: 'Display system-wide information',
+    common: true,
+    load: () => import('./commands/info.js'),
+  },
+  {
+    paths: ['inspect', 'container inspect'],
+    summary: 'Return low-level information on containers, images, volumes and networks',
+    load: () => import('./commands/inspect.js'),
+  },
+  {
+    paths: ['kill', 'container kill'],
+    summary: 'Kill one or more running containers',
+    load: () => import('./commands/kill.js'),
+  },
+  {
+    paths: ['logs', 'container logs'],
+    summary: 'Fetch the logs of a container',
+    load: () => import('./commands/logs.js'),
+  },
+  {
+    paths: ['pause', 'container pause'],
+    summary: 'Pause all processes within one or more containers',
+    load: () => import('./commands/pause.js'),
+  },
+  {
+    paths: ['rename', 'container rename'],
+    summary: 'Rename a container',
+    load: () => import('./commands/rename.js'),
+  },
+  {
+    paths: ['restart', 'container restart'],
+    summary: 'Restart one or more containers',
+    load: () => import('./commands/restart.js'),
+  },
+  {
+    paths: ['rm', 'container rm', 'container remove'],
+    summary: 'Remove one or more containers',
+    load: () => import('./commands/rm.js'),
+  },
+  {
+    paths: ['start', 'container start'],
+    summary: 'Start one or more stopped containers',
+    load: () => import('./commands/start.js'),
+  },
+  {
+    paths: ['stop', 'container stop'],
+    summary: 'Stop one or more running containers',
+    load: () => import('./commands/stop.js'),
+  },
+  {
+    paths: ['unpause', 'container unpause'],
+    summary: 'Unpause all processes within one or more containers',
+    load: () => import('./commands/unpause.js'),
+  },
+  {
+    paths: ['wait', 'container wait'],
+    summary: 'Block until one or more containers stop, then print their exit codes',
+    load: () => import('./commands/wait.js'),
+  },
+  {
+    paths: ['container prune'],
+    summary: 'Remove all stopped containers',
+    load: () => import('./commands/container-prune.js'),
+  },
+  {
+    paths: ['volume create'],
+    summary: 'Create a volume',
+    load: () => import('./commands/volume-create.js'),
+  },
+  {
+    paths: ['volume inspect'],
+    summary: 'Display detailed information on one or more volumes',
+    load: () => import('./commands/volume-inspect.js'),
+  },
+  {
+    paths: ['volume ls', 'volume list'],
+    summary: 'List volumes',
+    load: () => import('./commands/volume-ls.js'),
+  },
+  {
+    paths: ['volume prune'],
+    summary: 'Remove unused local volumes',
+    load: () => import('./commands/volume-prune.js'),
+  },
+  {
+    paths: ['volume rm', 'volume remove'],
+    summary: 'Remove one or more volumes',
+    load: () => import('./commands/volume-rm.js'),
+  },
+  {
     paths: ['version'],
     summary: 'Show the nsbox version information',
+    common: true,
     load: () => import('./commands/version.js'),
   },
   {

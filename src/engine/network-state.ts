@@ -1,4 +1,7 @@
+import path from 'node:path';
 import type { Context } from '../base/index.js';
+import type { NetworkSettings } from '../network/index.js';
+import { readRecord } from '../state/index.js';
 import type { ContainerRecord } from './records.js';
 
 /** How a container is on the network, as `ps`, `port` and `inspect` show it. */
@@ -9,6 +12,14 @@ export interface ContainerNetworks {
   ids: string[];
   ports: PortState[];
   endpoints: EndpointState[];
+}
+
+export interface PortState {
+  containerPort: number;
+  protocol: string;
+  /** Absent: exposed only. */
+  hostIp?: string | undefined;
+  hostPort?: number | undefined;
 }
 
 /** A container's place in one network. */
@@ -25,39 +36,59 @@ export interface EndpointState {
   mac: string;
 }
 
-export interface PortState {
-  containerPort: number;
-  protocol: string;
-  /** Absent: exposed only. */
-  hostIp?: string | undefined;
-  hostPort?: number | undefined;
-}
-
-/** What is known of a container's networks from its record. */
-export function networkStateOf(_ctx: Context, record: ContainerRecord): ContainerNetworks {
-  const { networks, ports, exposed } = record.request;
+/**
+ * What is known of a container's networks: while it has addresses, what it was given; otherwise what was asked for.
+ */
+export function networkStateOf(ctx: Context, record: ContainerRecord): ContainerNetworks {
+  const { networks } = record.request;
   const mode = networks[0]?.network ?? 'bridge';
-  const published = ports.map(
-    (p): PortState => ({
-      containerPort: p.containerPort,
-      protocol: p.protocol,
-      hostIp: p.hostIp ?? '0.0.0.0',
-      hostPort: p.hostPort,
+  const settings = readRecord<NetworkSettings>(
+    path.join(ctx.state, 'network/containers', `${record.id}.json`),
+  );
+  const asked = networks.length > 0 ? networks.map((n) => n.network) : ['bridge'];
+  if (!settings) return { mode, names: asked, ids: [], endpoints: [], ports: askedPorts(record) };
+  const endpoints = settings.endpoints.map(
+    (e): EndpointState => ({
+      network: e.network,
+      networkId: e.networkId,
+      aliases: e.aliases,
+      ip: e.ipv4?.address ?? '',
+      prefixLength: e.ipv4?.prefix ?? 0,
+      gateway: e.ipv4?.gateway ?? '',
+      ip6: e.ipv6?.address ?? '',
+      prefixLength6: e.ipv6?.prefix ?? 0,
+      gateway6: e.ipv6?.gateway ?? '',
+      mac: e.mac,
     }),
   );
-  const bare = (exposed ?? []).map((text): PortState => {
-    const [port, protocol] = text.split('/');
-    return { containerPort: Number(port), protocol: protocol ?? 'tcp' };
-  });
   return {
     mode,
-    names: networks.length > 0 ? networks.map((n) => n.network) : ['bridge'],
-    ids: [],
-    endpoints: [],
-    ports: [...published, ...bare.filter((b) => !published.some((p) => samePort(p, b)))],
+    names: endpoints.length > 0 ? endpoints.map((e) => e.network) : asked,
+    ids: endpoints.map((e) => e.networkId),
+    endpoints,
+    ports: withExposed(settings.ports, settings.exposed),
   };
 }
 
-function samePort(a: PortState, b: PortState): boolean {
-  return a.containerPort === b.containerPort && a.protocol === b.protocol;
+function askedPorts(record: ContainerRecord): PortState[] {
+  return withExposed(
+    [],
+    [
+      ...(record.request.exposed ?? []),
+      ...record.request.ports.map((p) => `${p.containerPort}/${p.protocol}`),
+    ],
+  );
+}
+
+/** Published ports, and the exposed ones that aren't among them. */
+function withExposed(published: readonly PortState[], exposed: readonly string[]): PortState[] {
+  const has = (list: readonly PortState[], p: PortState) =>
+    list.some((q) => q.containerPort === p.containerPort && q.protocol === p.protocol);
+  const out = [...published];
+  for (const text of exposed) {
+    const [port, protocol = 'tcp'] = text.split('/');
+    const bare = { containerPort: Number(port), protocol };
+    if (!has(out, bare)) out.push(bare);
+  }
+  return out;
 }

@@ -1,9 +1,10 @@
-import { type Context, type Filters, InvalidError, matchesLabels, NsboxError } from '../base/index.js';
+import { type Context, type Filters, matchesLabels, NsboxError } from '../base/index.js';
 import { listContainers } from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import { removeContainer, volumeUsers } from './remove.js';
+import { parseInstant } from './time-filter.js';
 import { openVolumes } from './volumes.js';
 
 export interface Pruned {
@@ -16,29 +17,9 @@ export interface Pruned {
 export const PRUNE_FILTERS = ['until', 'label'] as const;
 export const VOLUME_PRUNE_FILTERS = ['label', 'all'] as const;
 
-/**
- * A point in time before now as `until=` takes it: a duration (`10m`, `24h`), seconds since 1970, or a date.
- * @returns milliseconds since 1970
- */
-export function parseUntil(text: string, now: number): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)];
-  if (parts.length > 0 && parts.map((p) => p[0]).join('') === text) {
-    const unit: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
-    return now - parts.reduce((total, [, n, u]) => total + Number(n) * unit[u!]!, 0);
-  }
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const date = Date.parse(/[zZ]|[+-]\d\d:?\d\d$/.test(text) || !text.includes('T') ? text : `${text}Z`);
-  if (Number.isNaN(date)) {
-    throw new InvalidError(
-      `invalid time: '${text}' (expected a duration as 24h, a date, or seconds since 1970)`,
-    );
-  }
-  return date;
-}
-
 /** Removes every container that doesn't run (made before `until`, with the labels). */
 export async function pruneContainers(ctx: Context, filters: Filters = new Map()): Promise<Pruned> {
-  const until = filters.get('until')?.map((text) => parseUntil(text, Date.now()));
+  const until = filters.get('until')?.map((text) => Number(parseInstant(text) / 1_000_000n));
   const pruned: Pruned = { removed: [], bytes: 0 };
   for (const record of listContainers(ctx)) {
     const { status } = stateOf(ctx, record);
@@ -83,4 +64,19 @@ export async function pruneVolumes(
   }
   await volumes.sweep();
   return pruned;
+}
+
+/** Removes networks that no container is on, running or not. */
+export async function pruneNetworks(ctx: Context, filters: Filters = new Map()): Promise<Pruned> {
+  const { openNetworks } = await import('../network/index.js');
+  const until = filters.get('until')?.map((text) => Number(parseInstant(text) / 1_000_000n));
+  const used = new Set(listContainers(ctx).flatMap((c) => c.request.networks.map((n) => n.network)));
+  const removed = await openNetworks(ctx).prune(
+    (network) =>
+      used.has(network.name) ||
+      used.has(network.id) ||
+      !matchesLabels(filters, network.labels) ||
+      (until?.some((limit) => Date.parse(network.created) >= limit) ?? false),
+  );
+  return { removed, bytes: 0 };
 }

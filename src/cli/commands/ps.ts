@@ -22,12 +22,13 @@ export const command = defineCommand({
   },
   async run({ flags }, io, ctx) {
     const { CONTAINER_FILTERS, listSummaries, recover } = await import('../../engine/index.js');
+    const filters = parseFilters(flags.filter, CONTAINER_FILTERS);
     await recover(ctx);
     const size = flags.size || /\.Size\b/.test(flags.format ?? '');
     const summaries = listSummaries(ctx, {
       all: flags.all,
       last: flags.latest ? 1 : flags.last,
-      filters: parseFilters(flags.filter, CONTAINER_FILTERS),
+      filters,
       size,
     });
     const now = Date.now();

@@ -1,0 +1,20 @@
+import { defineCommand } from '../command.js';
+import { forEach } from '../each.js';
+
+export const command = defineCommand({
+  name: 'stop',
+  aliases: ['container stop'],
+  usage: '[OPTIONS] CONTAINER [CONTAINER...]',
+  summary: 'Stop one or more running containers',
+  options: {
+    signal: { type: 'string', short: 's', help: 'Signal to send to the container' },
+    time: { type: 'int', short: 't', help: 'Seconds to wait before killing the container' },
+    timeout: { type: 'int', help: 'Seconds to wait before killing the container', hidden: true },
+  },
+  args: { min: 1 },
+  async run({ flags, args }, io, ctx) {
+    const { findContainer, stopContainer } = await import('../../engine/index.js');
+    const options = { signal: flags.signal, timeout: flags.time ?? flags.timeout };
+    return forEach(io, args, (name) => stopContainer(ctx, findContainer(ctx, name), options));
+  },
+});
