@@ -10,7 +10,13 @@ export const command = defineCommand({
   options: { format: formatFlag },
   async run({ flags }, io, ctx) {
     const { countImages, systemInfo } = await import('../../engine/index.js');
-    const info = systemInfo(ctx, await countImages(ctx));
+    const { diskFiles, listGpus } = await import('../../devices/index.js');
+    const GPUs = await listGpus(diskFiles(ctx.env['NSBOX_DRIVER_ROOT'] ?? ''));
+    const info = {
+      ...systemInfo(ctx, await countImages(ctx)),
+      CDISpecDirs: ['/etc/cdi', '/var/run/cdi'],
+      GPUs,
+    };
     printObject(io, info, flags.format, () =>
       [
         `Containers: ${info.Containers}`,
@@ -36,6 +42,11 @@ export const command = defineCommand({
         `Architecture: ${info.Architecture}`,
         `CPUs: ${info.NCPU}`,
         `Total Memory: ${binarySize(info.MemTotal)}`,
+        ...(GPUs.length > 0 ? ['GPUs:'] : []),
+        ...GPUs.map(
+          (g) =>
+            ` ${g.vendor} ${g.index}: ${[g.name, g.uuid, g.address, `driver ${g.driver}`].filter(Boolean).join(', ')}`,
+        ),
         `Name: ${info.Name}`,
         `Root Dir: ${info.DockerRootDir}`,
         `State Dir: ${info.StateDir}`,

@@ -1,4 +1,5 @@
 import type { Context } from '../../base/index.js';
+import type { GpuSampler } from '../../engine/gpu-stats.js';
 import type { StatsSample } from '../../engine/stats.js';
 import { defineCommand } from '../command.js';
 import type { Io } from '../io.js';
@@ -24,19 +25,21 @@ export const command = defineCommand({
     const { InvalidError } = await import('../../base/index.js');
     if (flags.interval < 0.1) throw new InvalidError('--interval must be at least 0.1 s');
     const read = await reader(ctx, args, flags.all);
-    const print = await printer(io, { format: flags.format, full: flags['no-trunc'] });
+    const { openGpuSampler } = await import('../../engine/gpu-stats.js');
+    const gpus = await openGpuSampler(ctx);
+    const print = await printer(io, { format: flags.format, full: flags['no-trunc'], gpus });
     let before = new Map(read().map((s) => [s.id, s]));
     if (flags['no-stream']) {
       // CPU use is a difference: the second look is the first result.
       if ([...before.values()].some((s) => s.usage)) await pause(io, flags.interval * 1000);
-      print(read(), before, false);
+      await print(read(), before, false);
       return 0;
     }
     const live = io.tty.stdout && (flags.format === undefined || flags.format.startsWith('table'));
     for (;;) {
       if (await pause(io, flags.interval * 1000)) return 0;
       const samples = read();
-      print(samples, before, live);
+      await print(samples, before, live);
       before = new Map(samples.map((s) => [s.id, s]));
       if (args.length > 0 && samples.length === 0) return 0;
     }
@@ -71,13 +74,15 @@ function pause(io: Io, milliseconds: number): Promise<boolean> {
 
 async function printer(
   io: Io,
-  options: { format: string | undefined; full: boolean },
-): Promise<(samples: StatsSample[], before: Map<string, StatsSample>, live: boolean) => void> {
+  options: { format: string | undefined; full: boolean; gpus: GpuSampler | undefined },
+): Promise<(samples: StatsSample[], before: Map<string, StatsSample>, live: boolean) => Promise<void>> {
   const { printList } = await import('../format/list.js');
-  const { statsRow, STATS_LIST } = await import('../format/stats-row.js');
-  return (samples, before, live) => {
-    const rows = samples.map((s) => statsRow(s, before.get(s.id), options));
-    if (!live) return printList(io, rows, STATS_LIST, { format: options.format });
+  const { GPU_STATS_LIST, statsRow, STATS_LIST } = await import('../format/stats-row.js');
+  const list = options.gpus ? GPU_STATS_LIST : STATS_LIST;
+  return async (samples, before, live) => {
+    const gpus = await options.gpus?.(samples);
+    const rows = samples.map((s) => statsRow(s, before.get(s.id), options, gpus?.get(s.id)));
+    if (!live) return printList(io, rows, list, { format: options.format });
     let text = '';
     const into: Io = {
       ...io,
@@ -85,7 +90,7 @@ async function printer(
         text += part;
       },
     };
-    printList(into, rows, STATS_LIST, { format: options.format });
+    printList(into, rows, list, { format: options.format });
     // Home, each line cleared to its end, then everything below.
     io.out(`\x1b[H${text.replaceAll('\n', '\x1b[K\n')}\x1b[J`);
   };

@@ -1,3 +1,4 @@
+import type { GpuUsage } from '../../devices/index.js';
 import { cpuPercent, type StatsSample, totals } from '../../engine/stats.js';
 import type { ListDescription } from './list.js';
 import { binarySize, humanSize } from './units.js';
@@ -19,9 +20,17 @@ export const STATS_LIST: ListDescription = {
     Peak: 'PEAK',
     OOMKills: 'OOM KILLS',
     Pressure: 'PRESSURE (CPU MEM IO)',
+    GPUMem: 'GPU MEM',
+    GPUPerc: 'GPU %',
   },
   table: '{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}',
   quiet: 'ID',
+};
+
+/** With the columns that a host with NVIDIA's management library has more. */
+export const GPU_STATS_LIST: ListDescription = {
+  ...STATS_LIST,
+  table: `${STATS_LIST.table}\t{{.GPUMem}}\t{{.GPUPerc}}`,
 };
 
 /** One line of `stats`, in Docker's words and units. */
@@ -29,6 +38,7 @@ export function statsRow(
   sample: StatsSample,
   before: StatsSample | undefined,
   options: { full: boolean },
+  gpu?: GpuUsage,
 ): Record<string, string> {
   const id = options.full ? sample.id : sample.id.slice(0, 12);
   const { usage } = sample;
@@ -48,6 +58,8 @@ export function statsRow(
       Peak: '--',
       OOMKills: '--',
       Pressure: '--',
+      GPUMem: '--',
+      GPUPerc: '--',
     };
   }
   const { rx, tx, read, write } = totals(sample);
@@ -70,5 +82,7 @@ export function statsRow(
     Pressure: pressure
       ? [pressure.cpu, pressure.memory, pressure.io].map((p) => percent(p.some.avg10)).join(' ')
       : '--',
+    GPUMem: gpu?.memory === undefined ? '--' : binarySize(gpu.memory),
+    GPUPerc: gpu?.utilization === undefined ? '--' : percent(gpu.utilization),
   };
 }
