@@ -1,9 +1,11 @@
 #include "init/keep.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -25,6 +27,26 @@ static constexpr uint64_t kFirstDelayMs = 100, kLongestDelayMs = 60000;
 static constexpr time_t kGoodRunSeconds = 10;
 // How long clients that neither read nor close may hold a monitor whose work is done.
 static constexpr int kLingerMs = 10000;
+// After so long without anything to do, the monitor makes itself small.
+static constexpr int kQuietMs = 1000;
+
+// Forgets the pages of code that the launch needed and waiting doesn't: they stay in the page cache, and no longer
+// count as ours (madvise(2), MADV_DONTNEED on a private file mapping that was never written).
+static void ForgetCode() {
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void*) {
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+          const auto& segment = info->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W)) continue;
+          const uintptr_t start =
+              (info->dlpi_addr + segment.p_vaddr) & ~static_cast<uintptr_t>(getpagesize() - 1);
+          const uintptr_t end = info->dlpi_addr + segment.p_vaddr + segment.p_memsz;
+          madvise(reinterpret_cast<void*>(start), end - start, MADV_DONTNEED);
+        }
+        return 0;
+      },
+      nullptr);
+}
 
 Failure KeepPrepare(const KeepConfig& config, Keeper** out) {
   *out = new (std::nothrow) Keeper(config);
@@ -125,10 +147,13 @@ void Keeper::Begin(Launched launched) {
 }
 
 void Keeper::Loop() {
+  bool small = false;
   while (stay_) {
     // One event at a time: what handling it closes can't be among others already fetched.
     epoll_event event;
-    const int n = epoll_wait(epoll_.get(), &event, 1, -1);
+    const int n = epoll_wait(epoll_.get(), &event, 1, small ? -1 : kQuietMs);
+    if (n == 0) ForgetCode();
+    small = n == 0;
     if (n <= 0) continue;
     switch (event.data.u64) {
       case kListen:
