@@ -21,7 +21,12 @@ import { gpuTree, imageTree } from '../support/gpu-tree.js';
  * Real containers on a fake driver. Its nodes have the numbers of devices that this machine has (GPU 0 is /dev/zero,
  * GPU 1 /dev/full, the control node /dev/null), so that opening them shows what is allowed.
  */
-const skip = process.geteuid?.() === 0 ? false : 'needs root';
+const skip =
+  process.geteuid?.() !== 0
+    ? 'needs root'
+    : process.arch !== 'x64'
+      ? 'the fake driver is one for x86-64'
+      : false;
 let dir = '';
 let warnings: string[] = [];
 
@@ -153,6 +158,49 @@ test("the image's own ldconfig has run in the container's mount namespace, never
   assert.notEqual(own, execFileSync('readlink', ['/proc/self/ns/mnt']).toString().trim());
   const readonly = await run({ gpus: 'all', readonlyRootfs: true }, 'ls /etc-cache 2>&1; ls /dev/nvidia0');
   assert.match(readonly.out, /No such file[^\n]*\n\/dev\/nvidia0\n$/);
+});
+
+test('a program of the image loads the driver, and ldconfig of the image knows it', { skip }, async () => {
+  // An image with this machine's own C library and ldconfig; a driver library that answers; a program that asks it.
+  const image = `${dir}/libc`;
+  cpSync(`${dir}/busybox`, image, { recursive: true, verbatimSymlinks: true });
+  const lib = `${image}/usr/lib/x86_64-linux-gnu`;
+  mkdirSync(lib, { recursive: true });
+  mkdirSync(`${image}/lib64`);
+  mkdirSync(`${image}/etc`);
+  mkdirSync(`${image}/sbin`);
+  for (const name of ['libc.so.6', 'ld-linux-x86-64.so.2']) {
+    cpSync(`/lib/x86_64-linux-gnu/${name}`, `${lib}/${name}`, { dereference: true });
+  }
+  symlinkSync('../usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2', `${image}/lib64/ld-linux-x86-64.so.2`);
+  cpSync('/sbin/ldconfig', `${image}/sbin/ldconfig`, { dereference: true });
+  const compile = (source: string, args: string[]) =>
+    execFileSync('cc', ['-x', 'c', '-', ...args], { input: source });
+  compile('int cuInit(unsigned flags) { return 42 + flags; }', [
+    '-shared',
+    '-fPIC',
+    '-Wl,-soname,libcuda.so.1',
+    '-o',
+    `${dir}/driver/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.14`,
+  ]);
+  compile(
+    `#include <dlfcn.h>
+     #include <stdio.h>
+     int main(int n, char** v) {
+       void* l = dlopen(v[1], RTLD_NOW);
+       if (!l) return puts(dlerror()), 1;
+       return printf("%d\\n", ((int (*)(unsigned))dlsym(l, "cuInit"))(1)), 0;
+     }`,
+    ['-o', `${image}/bin/ask`],
+  );
+  const script = 'ask libcuda.so.1; ask libcuda.so; /sbin/ldconfig -p | grep "libcuda.so.1 "';
+  const { out } = await run({ gpus: 'all' }, script, 'libc');
+  assert.match(
+    out,
+    /^43\n43\n\tlibcuda\.so\.1 \(libc6,x86-64\) => \/usr\/lib\/x86_64-linux-gnu\/libcuda\.so\.1\n$/,
+  );
+  const readonly = await run({ gpus: 'all', readonlyRootfs: true }, 'ask libcuda.so.1', 'libc');
+  assert.equal(readonly.out, '43\n');
 });
 
 test('variables, binaries, sockets and groups', { skip }, async () => {

@@ -161,14 +161,21 @@ function node(tree: Tree, name: string, major: number, minor: number): void {
   tree.set(`/dev/${name}`, { kind: 'char', major, minor, mode: 0o666 });
 }
 
-/** The smallest shared object that has a soname: headers, one load segment, a dynamic section, its strings. */
+/**
+ * The smallest shared object that has a soname and that a loader takes without falling over it: headers, one load
+ * segment, a dynamic section, an empty symbol table with its hash, strings.
+ */
 export function fakeElf(soname: string, bits: 32 | 64 = 64): Uint8Array {
   const wide = bits === 64;
   const header = wide ? 64 : 52;
   const program = wide ? 56 : 32;
   const word = wide ? 8 : 4;
+  const symbol = wide ? 24 : 16;
   const dynamic = header + 2 * program;
-  const strings = dynamic + 3 * 2 * word;
+  const tags = 7;
+  const symbols = dynamic + tags * 2 * word;
+  const hash = symbols + symbol;
+  const strings = hash + 4 * 4;
   const total = strings + 1 + soname.length + 1;
   const b = Buffer.alloc(total);
   const put = (at: number, value: number) =>
@@ -183,21 +190,32 @@ export function fakeElf(soname: string, bits: 32 | 64 = 64): Uint8Array {
   b.writeUInt16LE(program, wide ? 54 : 42);
   b.writeUInt16LE(2, wide ? 56 : 44);
   const base = 0x1000;
-  for (const [i, type, from, size] of [
-    [0, 1, 0, total],
-    [1, 2, dynamic, 3 * 2 * word],
+  for (const [i, type, from, size, align] of [
+    [0, 1, 0, total, 0x1000],
+    [1, 2, dynamic, tags * 2 * word, word],
   ] as const) {
     const at = header + i * program;
     b.writeUInt32LE(type, at);
+    b.writeUInt32LE(6, at + (wide ? 4 : 24)); // readable and writable
     put(at + (wide ? 8 : 4), from);
     put(at + (wide ? 16 : 8), base + from);
     put(at + (wide ? 32 : 16), size);
     put(at + (wide ? 40 : 20), size);
+    put(at + (wide ? 48 : 28), align);
   }
-  put(dynamic, 5); // DT_STRTAB
-  put(dynamic + word, base + strings);
-  put(dynamic + 2 * word, 14); // DT_SONAME
-  put(dynamic + 3 * word, 1);
+  for (const [i, [tag, value]] of [
+    [5, base + strings], // DT_STRTAB
+    [6, base + symbols], // DT_SYMTAB
+    [4, base + hash], // DT_HASH
+    [10, total - strings], // DT_STRSZ
+    [11, symbol], // DT_SYMENT
+    [14, 1], // DT_SONAME
+  ].entries()) {
+    put(dynamic + i * 2 * word, tag as number);
+    put(dynamic + (i * 2 + 1) * word, value as number);
+  }
+  b.writeUInt32LE(1, hash);
+  b.writeUInt32LE(1, hash + 4);
   b.write(soname, strings + 1, 'latin1');
   return b;
 }
