@@ -292,6 +292,12 @@ Napi::Value Pipe(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// closeFd(fd): for fds that the addon made. Node's own close warns about them in a worker.
+Napi::Value CloseFd(const Napi::CallbackInfo& info) {
+  close(Int(info, 0));
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void RegisterLaunch(Napi::Env env, Napi::Object& exports) {
@@ -299,6 +305,7 @@ void RegisterLaunch(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "spawnInit", SpawnInit);
   Export(env, exports, "reap", Reap);
   Export(env, exports, "pipe", Pipe);
+  Export(env, exports, "closeFd", CloseFd);
   exports.Set("Channel", Channel::Define(env));
 }
 

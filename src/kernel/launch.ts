@@ -13,6 +13,7 @@ declare module './addon.js' {
     ): [pid: number, controlFd: number];
     reap(pid: number, wait: boolean): [code: number, signal: number] | null;
     pipe(): [read: number, write: number];
+    closeFd(fd: number): void;
     Channel: new (fd: number, onData: (chunk: Buffer | null, fds: number[]) => void) => NativeChannel;
   }
 }
@@ -273,4 +274,9 @@ export function spawnMonitor(options: SpawnOptions): Monitor {
 /** A pipe whose ends close on exec: [read, write]. @see pipe2(2) */
 export function makePipe(): [read: number, write: number] {
   return addon().pipe();
+}
+
+/** Closes an fd that this room made. */
+export function closeFd(fd: number): void {
+  addon().closeFd(fd);
 }

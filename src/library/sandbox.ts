@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
@@ -12,7 +11,7 @@ import {
   startSandbox,
   useImage,
 } from '../engine/index.js';
-import { type ExitReport, makePipe } from '../kernel/index.js';
+import { closeFd, type ExitReport, makePipe } from '../kernel/index.js';
 import { type SandboxOptions, toRequest } from './options.js';
 import { type Usage, usageOf } from './usage.js';
 
@@ -72,7 +71,7 @@ function makePipes(): Pipes {
       stderr: new Socket({ fd: errRead, readable: true, writable: false }),
     },
     handedOver: () => {
-      for (const fd of [inRead, outWrite, errWrite]) closeSync(fd);
+      for (const fd of [inRead, outWrite, errWrite]) closeFd(fd);
     },
   };
 }
