@@ -140,11 +140,14 @@ test('a terminal: size, echo, detach keys, attach again', async () => {
   await using kept = new Kept();
   const stdin = new PassThrough();
   const out = new Capture(kept.stdout);
-  await kept.start('stty size; trap "stty size" WINCH; while read -r l; do echo "got $l"; done', {
-    tty: true,
-    stdin: true,
-    attach: { stdin, size: { rows: 33, columns: 77 } },
-  });
+  await kept.start(
+    'stty size; trap "stty size" WINCH; while [ "$l" != bye ]; do read -r l && echo "got $l"; done',
+    {
+      tty: true,
+      stdin: true,
+      attach: { stdin, size: { rows: 33, columns: 77 } },
+    },
+  );
   stdin.write('hello\n');
   await until('the echo', () => out.text.includes('got hello'));
   assert.match(out.text, /33 77\r\n/);
@@ -160,7 +163,7 @@ test('a terminal: size, echo, detach keys, attach again', async () => {
   const attachment = await attachSocket(kept.paths.socket, { stdin: again, stdout, tty: true });
   again.write('again\n');
   await until('the second echo', () => second.text.includes('got again'));
-  again.write(Buffer.from([4]));
+  again.write('bye\n');
   assert.equal((await attachment!.done).reason, 'exit');
 });
 

@@ -133,7 +133,7 @@ export class Kept implements AsyncDisposable {
     return [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
       .map((n) => (n ? `${this.paths.log}.${n}` : this.paths.log))
       .filter((f) => existsSync(f))
-      .flatMap((f) => readFileSync(f, 'utf8').split('\n').filter(Boolean))
+      .flatMap((f) => readFileSync(f, 'utf8').split('\n').slice(0, -1)) // the last may not be complete yet
       .map((l) => JSON.parse(l));
   }
   get events(): { Action: string; Actor: { Attributes: Record<string, string> } }[] {
