@@ -6,12 +6,21 @@ import type { ContainerRecord } from './records.js';
 
 /** One line of `nsbox events`, in Docker's shape. */
 export interface EngineEvent {
+  /** Older names of Action, Actor.ID and the image; of containers only. */
+  status?: string | undefined;
+  id?: string | undefined;
+  from?: string | undefined;
   Type: 'container' | 'image' | 'network' | 'volume';
   Action: string;
   Actor: { ID: string; Attributes: Record<string, string> };
   scope: 'local';
   time: number;
   timeNano: number;
+}
+
+/** What every event of a container says of it. */
+export function eventAttributes(record: ContainerRecord): Record<string, string> {
+  return { ...record.request.labels, image: record.image?.reference ?? '', name: record.name };
 }
 
 /**
@@ -26,16 +35,14 @@ export function emitEvent(
 ): void {
   const now = Date.now();
   const event: EngineEvent = {
+    status: action,
+    id: record.id,
+    from: record.image?.reference ?? '',
     Type: 'container',
     Action: action,
     Actor: {
       ID: record.id,
-      Attributes: {
-        ...record.request.labels,
-        image: record.image?.reference ?? '',
-        name: record.name,
-        ...attributes,
-      },
+      Attributes: { ...eventAttributes(record), ...attributes },
     },
     scope: 'local',
     time: Math.floor(now / 1000),

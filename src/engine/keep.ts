@@ -1,6 +1,7 @@
 import { type Context, InvalidError, signalNumber } from '../base/index.js';
 import { encodeKeepConfig, type KeepLog, STOP_WITHOUT_END } from '../kernel/index.js';
 import type { ImageConfig } from '../spec/index.js';
+import { eventAttributes } from './emit.js';
 import { containerPaths, eventsFile } from './paths.js';
 import type { ContainerRecord } from './records.js';
 
@@ -28,7 +29,7 @@ export function keepConfig(
     eventsFile: eventsFile(ctx),
     event: {
       from: record.image?.reference ?? '',
-      attributes: { ...request.labels, image: record.image?.reference ?? '', name: record.name },
+      attributes: eventAttributes(record),
     },
     log: logConfig(request.log, request.labels, request.env),
     tty: request.tty,

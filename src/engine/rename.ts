@@ -3,9 +3,10 @@ import { type Context, InvalidError } from '../base/index.js';
 import { acquireLock } from '../state/index.js';
 import { claimName, claims, release } from './claims.js';
 import { readContainer, writeContainer } from './containers.js';
-import { emitEvent } from './emit.js';
+import { emitEvent, eventAttributes } from './emit.js';
 import { namesDirectory } from './paths.js';
 import type { ContainerRecord } from './records.js';
+import { setEventAttributes } from './stop.js';
 
 /** Held while a container has two names, so that nobody takes one of them for left over. */
 const renameLock = (ctx: Context): string => path.join(ctx.state, 'rename.lock');
@@ -29,6 +30,7 @@ export async function renameContainer(ctx: Context, record: ContainerRecord, nam
     throw error;
   }
   release(path.join(namesDirectory(ctx), record.name), record.id);
+  await setEventAttributes(ctx, record, eventAttributes({ ...record, name: wanted }));
   emitEvent(ctx, 'rename', { ...record, name: wanted }, { oldName: `/${record.name}` });
 }
 

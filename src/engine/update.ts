@@ -8,6 +8,7 @@ import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
 import { blockDevice } from './spec-of.js';
+import { setRestartPolicy } from './stop.js';
 
 export interface ContainerChanges {
   resources?: ResourceRequest | undefined;
@@ -33,6 +34,7 @@ export async function updateContainer(
   checkRestart(request);
   const warnings = changes.resources ? apply(ctx, current, resources, changes.resources) : [];
   writeContainer(ctx, { ...current, request });
+  if (changes.restart) await setRestartPolicy(ctx, current, changes.restart);
   return warnings;
 }
 
