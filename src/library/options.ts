@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { InvalidError } from '../base/index.js';
-import { type ContainerRequest, emptyRequest, type MountRequest } from '../spec/index.js';
+import { type ContainerRequest, type DeviceRequest, emptyRequest, type MountRequest } from '../spec/index.js';
 
 /** What `run` and `create` take. Exactly one of `image` and `rootfs`. */
 export interface SandboxOptions {
@@ -31,6 +31,10 @@ export interface SandboxOptions {
   securityOpt?: readonly string[];
   /** An init of ours reaps what the program leaves behind. */
   init?: boolean;
+  /** Host devices, by path or CDI name (`nvidia.com/gpu=0`). */
+  devices?: readonly (string | SandboxDevice)[];
+  /** As `--gpus` takes it: `all`, `2`, `device=0,1`. */
+  gpus?: string;
   labels?: Readonly<Record<string, string>>;
   /** Any field of the typed request that has no option above. */
   request?: Partial<ContainerRequest>;
@@ -40,6 +44,14 @@ export interface SandboxOptions {
   state?: string;
   /** Told what was done in another way than asked, as where a filesystem can't be idmapped. */
   onWarning?: (message: string) => void;
+}
+
+export interface SandboxDevice {
+  source: string;
+  /** Path in the container; the host's unless told. */
+  target?: string;
+  /** Selection of `rwm`; all of it unless told. */
+  permissions?: string;
 }
 
 export interface SandboxMount {
@@ -82,6 +94,8 @@ const KNOWN = new Set([
   'privileged',
   'securityOpt',
   'init',
+  'devices',
+  'gpus',
   'labels',
   'request',
   'root',
@@ -108,7 +122,8 @@ export function toRequest(options: RunOptions): ContainerRequest {
   expect('rootfs', options.rootfs, 'string');
   for (const name of ['memory', 'cpus', 'pids', 'timeout', 'maxBuffer'] as const)
     expect(name, options[name], 'number');
-  for (const name of ['cwd', 'user', 'hostname', 'network'] as const) expect(name, options[name], 'string');
+  for (const name of ['cwd', 'user', 'hostname', 'network', 'gpus'] as const)
+    expect(name, options[name], 'string');
   const command =
     options.command === undefined
       ? []
@@ -134,10 +149,20 @@ export function toRequest(options: RunOptions): ContainerRequest {
     privileged: options.privileged ?? false,
     securityOpt: strings('securityOpt', options.securityOpt ?? []),
     init: options.init ?? false,
+    devices: (options.devices ?? []).map(device),
+    gpus: options.gpus,
     labels: { ...options.labels },
     autoRemove: true,
     ...options.request,
   };
+}
+
+function device(d: string | SandboxDevice): DeviceRequest {
+  const { source, target, permissions }: SandboxDevice = typeof d === 'string' ? { source: d } : d;
+  if (typeof source !== 'string') {
+    throw new InvalidError(`option devices: expected a path or CDI name, received ${describe(source)}`);
+  }
+  return { source, target: target ?? source, permissions: permissions ?? 'rwm' };
 }
 
 function mount(m: SandboxMount): MountRequest {
