@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
 import { Rig } from '../support/rig.js';
@@ -37,11 +39,37 @@ async function check(effect: Effect, rig: Rig): Promise<GuestResult> {
   }
 }
 
+/** A container's view: a cgroup namespace of its own, in a group that already holds processes. */
+async function nested(): Promise<void> {
+  const group = '/sys/fs/cgroup/outer';
+  const view = path.join(import.meta.dirname, '../support/view-main.js');
+  const script = [
+    `mkdir -p ${group}`,
+    `echo '+memory +pids +cpu +io' > /sys/fs/cgroup/cgroup.subtree_control`,
+    `echo $$ > ${group}/cgroup.procs`,
+    `exec unshare -C -m --propagation private sh -ec 'umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh "$@"`,
+  ].join('; ');
+  const out = execFileSync(
+    '/bin/sh',
+    ['-ec', script, 'sh', process.execPath, view, 'effects', 'pids:', 'memory: a hog'],
+    {
+      encoding: 'utf8',
+    },
+  );
+  const result = JSON.parse(out) as { realRoot: boolean; results: { name: string; error?: string }[] };
+  assert.equal(result.realRoot, false);
+  assert.equal(result.results.length, 2);
+  for (const one of result.results) assert.equal(one.error, undefined, `${one.name}: ${one.error}`);
+}
+
 async function main(): Promise<void> {
   if (!existsSync('/run/vm')) throw new Error('this file is for the test VM: npm run test:vm');
   addSwap();
   const rig = new Rig();
-  for (const effect of EFFECTS) {
+  const more: Effect[] = [
+    { name: 'nested: limits inside a container whose root group holds processes', run: nested },
+  ];
+  for (const effect of [...EFFECTS, ...more]) {
     process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
   }
   await rig[Symbol.asyncDispose]();
