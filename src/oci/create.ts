@@ -140,6 +140,11 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     }
     input.passed = names;
     const launchPlan = plan(input);
+    for (const step of launchPlan.init) {
+      if (step.op === 'hook' && step.kind === 'createContainer') {
+        step.state = JSON.stringify(state('creating', record.ownPid ? 1 : 0));
+      }
+    }
     const launched = await launch(launchPlan, {
       stdio: [0, 1, 2],
       passed,

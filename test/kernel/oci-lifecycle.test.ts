@@ -1,0 +1,417 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import type { Spec } from '../../src/spec/index.js';
+import { OciWorld } from '../support/oci-bundle.js';
+
+const world = new OciWorld();
+after(() => world.close());
+
+const args =
+  (...a: string[]) =>
+  (spec: Spec) => {
+    spec.process!.args = a;
+  };
+const shell = (script: string) => args('sh', '-c', script);
+
+/** Directories of cgroups that belong to a container of this test. */
+function leftGroups(id: string): string[] {
+  const found: string[] = [];
+  for (const mount of [
+    '/sys/fs/cgroup',
+    ...readdirSync('/sys/fs/cgroup').map((d) => `/sys/fs/cgroup/${d}`),
+  ]) {
+    if (existsSync(`${mount}/nsbox-oci/${id}`)) found.push(`${mount}/nsbox-oci/${id}`);
+  }
+  return found;
+}
+
+test('create, state, start, exec, ps, pause, resume, kill, delete', async () => {
+  const id = world.id();
+  const pidFile = path.join(world.directory, 'pid');
+  const bundle = world.bundle((s) => {
+    shell('trap "exit 5" TERM; echo up; while :; do sleep 0.05; done')(s);
+    s.annotations = { 'org.example': 'yes' };
+  });
+  assert.deepEqual(world.create(id, bundle, '--pid-file', pidFile), { code: 0, stdout: '', stderr: '' });
+  const state = world.state(id)!;
+  assert.deepEqual(Object.keys(state), [
+    'ociVersion',
+    'id',
+    'pid',
+    'status',
+    'bundle',
+    'rootfs',
+    'created',
+    'annotations',
+    'owner',
+  ]);
+  assert.equal(state['status'], 'created');
+  assert.equal(state['owner'], 'root');
+  assert.equal(readFileSync(pidFile, 'utf8'), String(state['pid']));
+  assert.ok(Math.abs(Date.parse(String(state['created'])) - Date.now()) < 20_000);
+  assert.equal(world.call(['start', id]).code, 0);
+  await world.until(() => world.output(id).stdout === 'up\n');
+  assert.equal(world.state(id)?.['status'], 'running');
+  assert.match(world.call(['start', id]).stderr, /cannot start an already running container/);
+
+  const exec = world.call(['exec', id, 'sh', '-c', 'echo $$; cat /proc/1/comm; exit 9']);
+  assert.equal(exec.code, 9);
+  assert.match(exec.stdout, /^\d+\nsh\n$/);
+  const pids = JSON.parse(world.call(['ps', '--format', 'json', id]).stdout) as number[];
+  assert.ok(pids.includes(Number(state['pid'])));
+  assert.match(world.call(['ps', id]).stdout, /^UID .*\n.*trap/);
+  assert.equal(world.call(['list', '-q']).stdout, `${id}\n`);
+  assert.equal((JSON.parse(world.call(['list', '-f', 'json']).stdout) as { id: string }[])[0]?.id, id);
+
+  assert.equal(world.call(['pause', id]).code, 0);
+  assert.equal(world.state(id)?.['status'], 'paused');
+  assert.match(world.call(['exec', id, 'true']).stderr, /cannot exec in a paused container/);
+  assert.equal(world.call(['resume', id]).code, 0);
+  assert.match(world.call(['resume', id]).stderr, /not paused/);
+
+  assert.match(world.call(['delete', id]).stderr, /cannot delete container .* that is not stopped: running/);
+  assert.equal(world.call(['kill', id, 'TERM']).code, 0);
+  await world.until(() => world.state(id)?.['status'] === 'stopped');
+  assert.equal(world.state(id)?.['pid'], 0);
+  assert.match(world.call(['kill', id]).stderr, /container not running/);
+  assert.match(world.call(['start', id]).stderr, /cannot start a container that has stopped/);
+  assert.match(world.call(['exec', id, 'true']).stderr, /cannot exec in a stopped container/);
+  assert.equal(world.call(['delete', id]).code, 0);
+  assert.match(world.call(['state', id]).stderr, /does not exist/);
+  assert.match(world.call(['delete', id]).stderr, /does not exist/);
+  assert.equal(world.call(['delete', '--force', id]).code, 0);
+  assert.deepEqual(leftGroups(id), []);
+});
+
+test("run waits, gives the program's exit code, and leaves nothing", () => {
+  const id = world.id();
+  const bundle = world.bundle(shell('echo out; echo err >&2; read line; echo "$line"; exit 3'));
+  const r = world.call(['run', '--bundle', bundle, id], { input: 'typed\n' });
+  assert.deepEqual(r, { code: 3, stdout: 'out\ntyped\n', stderr: 'err\n' });
+  assert.equal(world.state(id), undefined);
+  assert.deepEqual(leftGroups(id), []);
+  const kept = world.id();
+  assert.equal(world.call(['run', '--keep', '-b', world.bundle(args('true')), kept]).code, 0);
+  assert.equal(world.state(kept)?.['status'], 'stopped');
+});
+
+test('a program that is not there is told at create, in words that engines look for', () => {
+  const cases: [string, RegExp][] = [
+    ['nosuch', /executable file not found in \$PATH/],
+    ['/bin/nosuch', /no such file or directory/],
+    ['/etc', /permission denied/],
+    ['/etc/passwd', /permission denied/],
+  ];
+  for (const [program, says] of cases) {
+    const id = world.id();
+    const r = world.create(id, world.bundle(args(program)));
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, says);
+    assert.equal(r.stderr.trim().split('\n').length, 1, r.stderr);
+    assert.equal(world.state(id), undefined, 'nothing is left of it');
+    assert.deepEqual(leftGroups(id), []);
+  }
+  const id = world.id();
+  writeFileSync(path.join(world.rootfs, 'bin/script'), '#!/nosuch\n', { mode: 0o755 });
+  assert.equal(world.create(id, world.bundle(args('/bin/script'))).code, 0);
+  const started = world.call(['start', id]);
+  assert.equal(started.code, 1);
+  assert.match(started.stderr, /no such file or directory: its interpreter \/nosuch/);
+});
+
+test('exec: failures are 255, the container is as the flags say', () => {
+  const id = world.id();
+  world.create(id, world.bundle());
+  world.call(['start', id]);
+  assert.equal(world.call(['exec', id]).code, 255);
+  assert.equal(world.call(['exec', id, 'nosuch']).code, 255);
+  assert.match(world.call(['exec', id, 'nosuch']).stderr, /executable file not found in \$PATH/);
+  assert.equal(world.call(['exec', id, 'sh', '-c', 'exit 127']).code, 127);
+  assert.equal(world.call(['exec', id, 'sh', '-c', 'kill -9 $$']).code, 137);
+  const r = world.call([
+    'exec',
+    '-e',
+    'A=b',
+    '--cwd',
+    '/tmp',
+    '-u',
+    '5:6',
+    '-g',
+    '7',
+    '-c',
+    'CAP_SYS_ADMIN',
+    id,
+    'sh',
+    '-c',
+    'echo $A $(pwd) $(id); grep CapBnd /proc/self/status',
+  ]);
+  assert.match(r.stdout, /^b \/tmp uid=5 gid=6 groups=6?,?7?.*\n/);
+  assert.match(r.stdout, /CapBnd:\s+0000000020200420/);
+  const spec = path.join(world.directory, 'process.json');
+  writeFileSync(
+    spec,
+    JSON.stringify({
+      cwd: '/data',
+      args: ['sh', '-c', 'pwd; id -u'],
+      user: { uid: 3, gid: 3 },
+      env: ['PATH=/bin'],
+    }),
+  );
+  assert.equal(world.call(['exec', '-p', spec, id]).stdout, '/data\n3\n');
+  const pidFile = path.join(world.directory, 'exec.pid');
+  assert.equal(world.call(['exec', '-d', '--pid-file', pidFile, id, 'sleep', '0.01']).code, 0);
+  assert.match(readFileSync(pidFile, 'utf8'), /^\d+$/);
+  assert.equal(world.call(['exec', id, 'cat'], { input: 'through stdin' }).stdout, 'through stdin');
+});
+
+test('the state of hooks: order, namespaces, stdin, and failures', async () => {
+  const log = path.join(world.directory, 'hooks.log');
+  writeFileSync(log, '');
+  const hook = (name: string) => ({
+    path: '/bin/sh',
+    args: ['sh', '-c', `echo ${name} $(cat | tr -d '\\n') ns=$(readlink /proc/self/ns/uts) >> ${log}`],
+    env: ['PATH=/usr/bin:/bin'],
+  });
+  const id = world.id();
+  const bundle = world.bundle((s) => {
+    s.process!.args = ['true'];
+    s.hooks = {
+      prestart: [hook('prestart')],
+      createRuntime: [hook('createRuntime1'), hook('createRuntime2')],
+      createContainer: [hook('createContainer')],
+      startContainer: [
+        { path: '/bin/sh', args: ['sh', '-c', 'cat > /data/startContainer'], env: ['PATH=/bin'] },
+      ],
+      poststart: [hook('poststart')],
+      poststop: [{ path: '/bin/false' }, hook('poststop')],
+    };
+  });
+  assert.equal(world.create(id, bundle).code, 0);
+  assert.equal(world.call(['start', id]).code, 0);
+  await world.until(() => world.state(id)?.['status'] === 'stopped');
+  const deleted = world.call(['delete', id]);
+  assert.equal(deleted.code, 0, 'a failing poststop hook is a warning');
+  assert.match(deleted.stderr, /poststop hook/);
+  const lines = readFileSync(log, 'utf8').trim().split('\n');
+  assert.deepEqual(
+    lines.map((l) => l.split(' ')[0]),
+    ['prestart', 'createRuntime1', 'createRuntime2', 'createContainer', 'poststart', 'poststop'],
+  );
+  const states = lines.map((l) => JSON.parse(/\{.*\}/.exec(l)![0]) as Record<string, unknown>);
+  for (const s of states) assert.equal(s['id'], id);
+  assert.deepEqual(
+    states.map((s) => s['status']),
+    ['creating', 'creating', 'creating', 'creating', 'running', 'stopped'],
+  );
+  const here = readlinkSync('/proc/self/ns/uts');
+  assert.deepEqual(
+    lines.map((l) => l.endsWith(`ns=${here}`)),
+    [true, true, true, false, true, true],
+  );
+  assert.equal(
+    (JSON.parse(readFileSync(path.join(world.rootfs, 'data/startContainer'), 'utf8')) as { pid: number }).pid,
+    1,
+  );
+});
+
+test('a failing hook stops the container; a slow one is killed', async () => {
+  for (const kind of ['prestart', 'createRuntime', 'createContainer'] as const) {
+    const id = world.id();
+    const marker = path.join(world.directory, `poststop-${kind}`);
+    const r = world.create(
+      id,
+      world.bundle((s) => {
+        s.hooks = {
+          [kind]: [{ path: '/bin/sh', args: ['sh', '-c', 'echo why >&2; exit 4'] }],
+          poststop: [{ path: '/bin/touch', args: ['touch', marker] }],
+        };
+      }),
+    );
+    assert.equal(r.code, 1, kind);
+    assert.match(r.stderr, /hook/);
+    assert.equal(world.state(id), undefined);
+    assert.ok(existsSync(marker), `${kind}: poststop hooks run all the same`);
+    assert.deepEqual(leftGroups(id), []);
+  }
+  const id = world.id();
+  const begin = Date.now();
+  const r = world.create(
+    id,
+    world.bundle((s) => {
+      s.hooks = { createRuntime: [{ path: '/bin/sleep', args: ['sleep', '60'], timeout: 1 }] };
+    }),
+  );
+  assert.equal(r.code, 1);
+  assert.match(r.stderr, /still running after 1 s/);
+  assert.ok(Date.now() - begin < 10_000);
+});
+
+test('what leads outside is refused', () => {
+  for (const id of ['../x', 'a/b', '', '.', '..', 'a b', 'ü']) {
+    const r = world.call(['create', '--bundle', world.bundle(), id]);
+    assert.equal(r.code, 1, JSON.stringify(id));
+    assert.match(r.stderr, /invalid container ID format/);
+  }
+  const id = world.id();
+  assert.match(
+    world.create(
+      id,
+      world.bundle((s) => {
+        s.linux!.cgroupsPath = '/../../x';
+      }),
+    ).stderr,
+    /leads out of the cgroup tree/,
+  );
+  assert.match(
+    world.create(
+      id,
+      world.bundle((s) => {
+        s.linux!.sysctl = { 'vm.swappiness': '1' };
+      }),
+    ).stderr,
+    /sysctl "vm.swappiness" is not allowed/,
+  );
+  // Links inside the root filesystem that point outside of it stay inside.
+  symlinkSync('/../../../../../../tmp', path.join(world.rootfs, 'data/escape'));
+  const target = `nsbox-escape-${process.pid}`;
+  const r = world.call([
+    'run',
+    '-b',
+    world.bundle((s) => {
+      s.process!.args = ['ls', '/tmp'];
+      s.mounts!.push({ destination: `/data/escape/${target}`, type: 'tmpfs', source: 'tmpfs' });
+    }),
+    world.id(),
+  ]);
+  assert.equal(existsSync(`/tmp/${target}`), false);
+  assert.match(r.stdout, new RegExp(target));
+});
+
+test('an id in use is refused, and of ten created at once with one id one wins', async () => {
+  const id = world.id();
+  const bundle = world.bundle();
+  const codes = await Promise.all(
+    Array.from(
+      { length: 10 },
+      () =>
+        new Promise<number | null>((resolve) => {
+          spawn(world.runtime, ['--root', world.root, 'create', '-b', bundle, id], { stdio: 'ignore' }).on(
+            'exit',
+            resolve,
+          );
+        }),
+    ),
+  );
+  assert.equal(codes.filter((c) => c === 0).length, 1);
+  assert.equal(world.state(id)?.['status'], 'created');
+  assert.match(world.call(['create', '-b', bundle, id]).stderr, /already exists/);
+});
+
+test('killed at any instant of create, delete --force leaves nothing', async () => {
+  const bundle = world.bundle();
+  for (const delay of [20, 30, 35, 40, 45, 50, 55, 60, 70, 90]) {
+    const id = world.id();
+    const child = spawn(world.runtime, ['--root', world.root, 'create', '-b', bundle, id], {
+      stdio: 'ignore',
+    });
+    const exit = new Promise((resolve) => child.on('exit', resolve));
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    child.kill('SIGKILL');
+    await exit;
+    assert.equal(world.call(['delete', '--force', id]).code, 0);
+    assert.equal(world.state(id), undefined);
+    await world.until(() => leftGroups(id).length === 0, `groups of ${id}, killed after ${delay} ms`);
+    assert.equal(existsSync(path.join(world.root, id)), false);
+  }
+});
+
+test('errors go to the log as one JSON line', () => {
+  const log = path.join(world.directory, 'log.json');
+  const r = world.call(['--log', log, '--log-format', 'json', 'start', 'nosuch']);
+  assert.equal(r.code, 1);
+  const [line, ...more] = readFileSync(log, 'utf8').trim().split('\n');
+  assert.deepEqual(more, []);
+  const entry = JSON.parse(line!) as Record<string, string>;
+  assert.deepEqual(Object.keys(entry), ['level', 'msg', 'time']);
+  assert.equal(entry['level'], 'error');
+  assert.match(entry['msg']!, /does not exist/);
+  assert.match(entry['time']!, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+});
+
+test('a bundle that is wrong: path, expected type, and an unknown field', () => {
+  const id = world.id();
+  const bad = world.create(
+    id,
+    world.bundle((s) => {
+      (s.process as { cwd: unknown }).cwd = 7;
+    }),
+  );
+  assert.match(bad.stderr, /config\.json: process\.cwd: expected a string, received 7 \(number\)/);
+  assert.match(
+    world.create(
+      id,
+      world.bundle(() => '{'),
+    ).stderr,
+    /not valid JSON/,
+  );
+  assert.match(world.create(id, '/nosuch').stderr, /no such file or directory/);
+  mkdirSync(path.join(world.directory, 'empty'));
+  assert.match(world.create(id, path.join(world.directory, 'empty')).stderr, /config\.json not found/);
+  const odd = world.call([
+    'run',
+    '-b',
+    world.bundle((s) => {
+      shell('echo fine')(s);
+      (s.linux as Record<string, unknown>)['shiny'] = 1;
+    }),
+    world.id(),
+  ]);
+  assert.equal(odd.stdout, 'fine\n');
+  assert.match(odd.stderr, /unknown fields are ignored: linux\.shiny/);
+});
+
+test('spec makes a bundle that runs', () => {
+  const directory = path.join(world.directory, 'made');
+  mkdirSync(directory);
+  symlinkSync(world.rootfs, path.join(directory, 'rootfs'));
+  assert.equal(world.call(['spec', '--bundle', directory]).code, 0);
+  assert.match(world.call(['spec', '-b', directory]).stderr, /exists/);
+  const file = path.join(directory, 'config.json');
+  const spec = JSON.parse(readFileSync(file, 'utf8')) as Spec;
+  spec.process!.terminal = false;
+  spec.process!.args = ['/bin/echo', 'made'];
+  writeFileSync(file, JSON.stringify(spec));
+  assert.equal(world.call(['run', '-b', directory, world.id()]).stdout, 'made\n');
+});
+
+test('update changes limits, events shows figures', () => {
+  const id = world.id();
+  world.create(
+    id,
+    world.bundle((s) => {
+      s.linux!.resources!.pids = { limit: 50 };
+    }),
+  );
+  world.call(['start', id]);
+  assert.equal(world.call(['update', '--pids-limit', '20', id]).code, 0);
+  const updated = world.call(['update', '-r', '-', id], { input: '{"memory":{"limit":67108864}}' });
+  assert.equal(updated.code, 0, updated.stderr);
+  const stats = JSON.parse(world.call(['events', '--stats', id]).stdout) as {
+    type: string;
+    data: { pids: { limit: number }; memory: { usage: { limit: number } } };
+  };
+  assert.equal(stats.type, 'stats');
+  assert.equal(stats.data.pids.limit, 20);
+  assert.equal(stats.data.memory.usage.limit, 67108864);
+});
