@@ -276,6 +276,7 @@ void Keeper::Relaunch() {
 void Keeper::End() {
   state_ = State::kEnded;
   Abandon();
+  Accept();  // whoever has connected meanwhile is told the end, too
   listen_.reset();
   if (auto_remove_) {
     if (host_->finish) host_->finish(host_->self);

@@ -47,7 +47,8 @@ async function stopThrough(
   await client.hello;
   await thawed(ctx, record); // a frozen program takes no signal
   const exit = await client.exit;
-  if (!exit) await killContainer(ctx, record); // the monitor was killed meanwhile
+  // Without a word the monitor was killed: what may be left of the container goes too.
+  if (!exit && containerState(ctx, record).status === 'dead') await killContainer(ctx, record);
 }
 
 /**

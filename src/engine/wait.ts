@@ -24,6 +24,8 @@ export async function waitContainer(
     if (client) {
       using _ = client;
       const exit = await client.exit;
+      // Without a word: it was killed, or had just come to its end.
+      if (!exit && containerState(ctx, record).status !== 'dead') continue;
       const code = exit ? exit.exitCode : 137;
       if (condition !== 'removed') return code;
       if (exit?.restarting) continue;
