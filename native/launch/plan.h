@@ -43,6 +43,7 @@ enum class Op : uint32_t {
   kNode = 23,
   kSymlinkIn = 24,
   kMkdirIn = 25,
+  kOpenTreeOf = 26,
   // init: mounts
   kPropagation = 40,
   kAttachRoot = 41,
@@ -65,6 +66,7 @@ enum class Op : uint32_t {
   kNamespaceRoot = 80,
   kSetsid = 81,
   kKeyring = 82,
+  kCgroupNamespace = 97,
   kBounding = 83,
   kIds = 84,
   kCaps = 85,

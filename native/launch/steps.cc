@@ -39,6 +39,8 @@ static Step Find(Op op) {
       return StepReport;
     case Op::kOpenTree:
       return StepOpenTree;
+    case Op::kOpenTreeOf:
+      return StepOpenTreeOf;
     case Op::kOverlay:
       return StepOverlay;
     case Op::kFsMount:
@@ -87,6 +89,8 @@ static Step Find(Op op) {
       return StepSetsid;
     case Op::kKeyring:
       return StepKeyring;
+    case Op::kCgroupNamespace:
+      return StepCgroupNamespace;
     case Op::kBounding:
       return StepBounding;
     case Op::kIds:

@@ -23,6 +23,7 @@ Failure StepReport(Run&, Reader&);         // u32 n, str path…: contents go in
 
 // steps_detached.cc: run by the monitor; mounts that are attached nowhere
 Failure StepOpenTree(Run&, Reader&);
+Failure StepOpenTreeOf(Run&, Reader&);
 Failure StepOverlay(Run&, Reader&);
 Failure StepFsMount(Run&, Reader&);
 Failure StepNode(Run&, Reader&);
@@ -54,6 +55,7 @@ Failure StepSync(Run&, Reader&);  // both sides
 Failure StepNamespaceRoot(Run&, Reader&);
 Failure StepSetsid(Run&, Reader&);
 Failure StepKeyring(Run&, Reader&);
+Failure StepCgroupNamespace(Run&, Reader&);
 Failure StepBounding(Run&, Reader&);
 Failure StepIds(Run&, Reader&);
 Failure StepCaps(Run&, Reader&);

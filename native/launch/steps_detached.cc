@@ -2,9 +2,12 @@
 // is an fd, and the kernel drops it with the last reference. Nothing here appears in the host's mount table.
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -101,6 +104,48 @@ Failure StepOpenTree(Run& run, Reader& r) {
     return Fail("mount_setattr", source);
   }
   run.slots.set(slot, tree.release());
+  return Ok();
+}
+
+// u32 slot, u32 pid, str path: a mount of another container, cloned from inside its mount namespace by a child that enters it
+// (open_tree(2) clones only mounts of one's own namespace). Its path is resolved in that container's root.
+Failure StepOpenTreeOf(Run& run, Reader& r) {
+  const uint32_t slot = r.u32();
+  const uint32_t pid = r.u32();
+  const char* path = r.str();
+  if (r.bad()) return Malformed();
+  Fd target(SysPidfdOpen(static_cast<pid_t>(pid), 0));
+  if (!target.ok()) return Fail("pidfd_open", path);
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return Fail("socketpair", path);
+  Fd ours(pair[0]), theirs(pair[1]);
+  const pid_t child = fork();
+  if (child < 0) return Fail("fork", path);
+  if (child == 0) {
+    uint32_t err = 0;
+    Fd root, at, tree;
+    if (setns(target.get(), CLONE_NEWNS) != 0) err = static_cast<uint32_t>(errno);
+    if (!err) {
+      root.reset(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      at.reset(OpenInRoot(root.get(), path, O_PATH));
+      if (at.ok()) tree.reset(SysOpenTree(at.get(), "", kOpenTreeClone | kOpenTreeCloexec | AT_EMPTY_PATH));
+      if (!tree.ok()) err = static_cast<uint32_t>(errno);
+    }
+    Outgoing m(Message::kGo);
+    m.u32(err);
+    const int fd = tree.get();
+    Send(theirs.get(), m, &fd, err ? 0 : 1);
+    _exit(0);
+  }
+  theirs.reset();
+  Incoming in;
+  const bool told = Receive(ours.get(), &in);
+  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (!told) return Fail("open_tree", path, ECHILD);
+  const uint32_t err = in.reader.u32();
+  if (err != 0 || in.fd_count != 1) return Fail("open_tree", path, static_cast<int>(err ? err : EIO));
+  run.slots.set(slot, in.fds[0]);
   return Ok();
 }
 

@@ -31,6 +31,13 @@ Failure StepNamespaceRoot(Run&, Reader&) {
   return Ok();
 }
 
+// On hosts with cgroup v1 hierarchies init is put into its groups after the clone, and the namespace's root is the group that
+// one is in when it is made (cgroup_namespaces(7)): so it is made now.
+Failure StepCgroupNamespace(Run&, Reader&) {
+  if (unshare(CLONE_NEWCGROUP) != 0) return Fail("unshare", "cgroup");
+  return Ok();
+}
+
 Failure StepSetsid(Run&, Reader&) {
   if (setsid() < 0 && errno != EPERM) return Fail("setsid");
   return Ok();

@@ -124,6 +124,7 @@ export async function prepareLaunch(
     keepNamespaces: request.restart.name !== 'no',
     idmapBinds: record.idRange !== undefined,
     reaper: request.init,
+    ...(record.idRange && given.join.user ? { joinedMappings: mapsOf(record.idRange) } : {}),
     ...(options.terminalSize ? { terminalSize: options.terminalSize } : {}),
     removeAtEnd: request.autoRemove ? [paths.data, paths.state] : [],
     unlinkAtEnd: request.autoRemove
@@ -136,6 +137,11 @@ export async function prepareLaunch(
       : [],
   };
   return { plan: plan(input), spec, warnings, oomFiles: groups.oomFile ? [groups.oomFile] : [] };
+}
+
+function mapsOf(range: { start: number; size: number }): NonNullable<PlanInput['joinedMappings']> {
+  const map = [{ containerID: 0, hostID: range.start, size: range.size }];
+  return { uid: map, gid: map };
 }
 
 /** Whether there is anything to wire: `none` has only its loopback. */

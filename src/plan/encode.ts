@@ -113,6 +113,7 @@ const ENCODERS: Encoders = {
         .u32(s.idmap?.usernsSlot ?? 0);
     },
   ],
+  openTreeOf: [26, (w, s) => w.u32(s.slot).u32(s.pid).str(s.path)],
   overlay: [
     21,
     (w, s) => {
@@ -177,6 +178,7 @@ const ENCODERS: Encoders = {
   namespaceRoot: [80, () => {}],
   setsid: [81, () => {}],
   keyring: [82, (w, s) => w.str(s.name)],
+  cgroupNamespace: [97, () => {}],
   bounding: [83, (w, s) => w.u64(s.keep)],
   ids: [
     84,

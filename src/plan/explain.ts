@@ -136,6 +136,13 @@ export function describeStep(step: Step): StepText {
         why: "a bind mount as a file descriptor: it never shows in the host's mount table",
         man: 'open_tree(2), mount_setattr(2)',
       };
+    case 'openTreeOf':
+      return {
+        title: `Clone ${step.path} of process ${step.pid} as a detached mount`,
+        calls: `fork(); setns(pidfd of ${step.pid}, CLONE_NEWNS); open_tree("${step.path}", OPEN_TREE_CLONE)`,
+        why: 'shared memory belongs to the container whose IPC namespace is joined',
+        man: 'open_tree(2), setns(2)',
+      };
     case 'overlay':
       return {
         title: `Make the root from ${step.lowers.length} layer${step.lowers.length === 1 ? '' : 's'}${step.idmap ? ', idmapped' : ''}`,
@@ -306,6 +313,13 @@ export function describeStep(step: Step): StepText {
         calls: `keyctl(KEYCTL_JOIN_SESSION_KEYRING, "${step.name.slice(0, 20)}…")`,
         why: "the caller's keys are not inherited",
         man: 'keyctl(2)',
+      };
+    case 'cgroupNamespace':
+      return {
+        title: 'Make the cgroup namespace',
+        calls: 'unshare(CLONE_NEWCGROUP)',
+        why: 'its root is the group one is in now: with cgroup v1, init was put there after the clone',
+        man: 'cgroup_namespaces(7)',
       };
     case 'bounding':
       return {

@@ -1,5 +1,5 @@
 import type { HostFacts } from '../host/index.js';
-import type { Spec } from '../spec/index.js';
+import type { IdMapping, Spec } from '../spec/index.js';
 import type { StdioMode } from './steps.js';
 
 /** Everything that decides a launch. Plain data, so that a plan can be made, printed and compared without root. */
@@ -21,6 +21,8 @@ export interface PlanInput {
   networkSync?: boolean;
   /** A client is connected to the monitor before the program starts, so that no output is lost. */
   attachSync?: boolean;
+  /** Maps of a user namespace that is joined, where the spec has none: who owns what is made for it. */
+  joinedMappings?: { uid: IdMapping[]; gid: IdMapping[] };
   /** Bind mounts are shown with the container's ids (idmapped), as far as their filesystem can. */
   idmapBinds?: boolean;
   /** For mounts with a mapping of their own: destination → name of the passed user namespace. */

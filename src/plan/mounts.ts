@@ -100,6 +100,13 @@ function bind(mount: SpecMount, o: MountOptions, c: MountContext): MountSteps {
     });
   }
   const slot = c.nextSlot();
+  const other = /^\/proc\/(\d+)\/root(\/.+)$/.exec(mount.source);
+  if (other) {
+    return {
+      parent: [{ op: 'openTreeOf', slot, pid: Number(other[1]), path: other[2]! }],
+      init: [attach(slot, mount.destination, { ...o, propagation: 0 })],
+    };
+  }
   const asked = o.idmap || (mount.uidMappings?.length ?? 0) > 0;
   const parent: Step = {
     op: 'openTree',

@@ -26,6 +26,9 @@ export function plan(input: PlanInput): LaunchPlan {
   }
   const clone = cloneStep(input);
   const fresh = new Set(clone.namespaces);
+  // Groups of cgroup v1 are joined after the clone, and the namespace must begin there.
+  const lateCgroup = fresh.has('cgroup') && (input.cgroup?.join.length ?? 0) > 0;
+  if (lateCgroup) clone.namespaces = clone.namespaces.filter((n) => n !== 'cgroup');
   const joined = new Set(clone.join.flatMap((j) => j.namespaces));
   const ownMounts = fresh.has('mount');
   if (!ownMounts && !joined.has('mount')) {
@@ -68,6 +71,7 @@ export function plan(input: PlanInput): LaunchPlan {
 
   const init = out.init;
   if (userNamespace) init.push({ op: 'namespaceRoot' });
+  if (lateCgroup) init.push({ op: 'cgroupNamespace' });
   init.push({ op: 'setsid' });
   if (!input.noNewKeyring) init.push({ op: 'keyring', name: `_ses.${input.id}` });
   if (ownMounts) filesystems(input, out, { userNamespace, fresh, nextSlot, passedSlot });
@@ -162,6 +166,14 @@ function idMaps(spec: Spec, out: LaunchPlan): void {
   );
 }
 
+/** The id maps that hold inside: the spec's, or those of the namespace that is joined. */
+function mappingsOf(input: PlanInput): { uid: IdMapping[] | undefined; gid: IdMapping[] | undefined } {
+  const { uidMappings, gidMappings } = input.spec.linux ?? {};
+  return uidMappings?.length
+    ? { uid: uidMappings, gid: gidMappings }
+    : { uid: input.joinedMappings?.uid, gid: input.joinedMappings?.gid };
+}
+
 /** The host's id of one inside; 65534 (nobody) where the map has none. */
 export function hostId(mappings: readonly IdMapping[] | undefined, id: number): number {
   if (!mappings?.length) return id;
@@ -173,11 +185,11 @@ export function hostId(mappings: readonly IdMapping[] | undefined, id: number): 
 
 function stdioOwner(input: PlanInput, process: SpecProcess, out: LaunchPlan): void {
   if (input.stdio !== 'pipes' && input.stdio !== 'inherit') return;
-  const linux = input.spec.linux ?? {};
+  const { uid, gid } = mappingsOf(input);
   out.parent.push({
     op: 'stdioOwner',
-    uid: hostId(linux.uidMappings, process.user.uid),
-    gid: hostId(linux.gidMappings, process.user.gid),
+    uid: hostId(uid, process.user.uid),
+    gid: hostId(gid, process.user.gid),
   });
 }
 
@@ -200,8 +212,9 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
   const devOptions = dev ? parseMountOptions(dev.options ?? []) : undefined;
   const ownDev = dev?.type === 'tmpfs' && !devOptions?.bind;
   const boundDev = dev !== undefined && !ownDev;
-  const uid = (id: number) => hostId(linux.uidMappings, id);
-  const gid = (id: number) => hostId(linux.gidMappings, id);
+  const mappings = mappingsOf(input);
+  const uid = (id: number) => hostId(mappings.uid, id);
+  const gid = (id: number) => hostId(mappings.gid, id);
   let devSlot: number | undefined;
   if (ownDev) {
     devSlot = around.nextSlot();

@@ -91,6 +91,7 @@ export type Step = Common &
         propagation: number;
         idmap?: { optional: boolean; recursive: boolean; usernsSlot?: number | undefined } | undefined;
       }
+    | { op: 'openTreeOf'; slot: number; pid: number; path: string }
     | {
         op: 'overlay';
         slot: number;
@@ -178,6 +179,7 @@ export type Step = Common &
     | { op: 'namespaceRoot' }
     | { op: 'setsid' }
     | { op: 'keyring'; name: string }
+    | { op: 'cgroupNamespace' }
     | { op: 'bounding'; keep: bigint }
     | { op: 'ids'; uid: number; gid: number; groups: number[]; setGroups: boolean }
     | { op: 'caps'; effective: bigint; permitted: bigint; inheritable: bigint; ambient: bigint }

@@ -91,12 +91,8 @@ export function defaultMounts(o: DefaultMountOptions): SpecMount[] {
   });
   const quiet = ['nosuid', 'noexec', 'nodev'];
   if (o.ipc === 'host') {
-    mounts.push({
-      destination: '/dev/mqueue',
-      type: 'bind',
-      source: '/dev/mqueue',
-      options: ['bind', ...quiet],
-    });
+    // A new mount of mqueue shows the queues of the IPC namespace one is in: the host need not have it mounted.
+    mounts.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: quiet });
     mounts.push({ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['bind', ...quiet] });
   } else {
     mounts.push({ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: quiet });
