@@ -79,9 +79,11 @@ async function ts() {
   const cli = build({
     ...common,
     entryPoints: Object.fromEntries(
-      Object.entries({ nsbox: 'src/cli/main.ts', 'nsbox-oci': 'src/oci/main.ts' }).filter(([, f]) =>
-        existsSync(f),
-      ),
+      Object.entries({
+        nsbox: 'src/cli/main.ts',
+        'nsbox-oci': 'src/oci/main.ts',
+        'nsbox-names': 'src/network/names/main.ts',
+      }).filter(([, f]) => existsSync(f)),
     ),
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },

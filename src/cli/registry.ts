@@ -201,6 +201,51 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Write a CDI specification of this host's GPUs for other container engines",
     load: () => import('./commands/cdi-generate.js'),
   },
+  {
+    paths: ['network create'],
+    summary: 'Create a network',
+    load: () => import('./commands/network-create.js'),
+  },
+  {
+    paths: ['network ls', 'network list'],
+    summary: 'List networks',
+    load: () => import('./commands/network-ls.js'),
+  },
+  {
+    paths: ['network inspect'],
+    summary: 'Display detailed information on one or more networks',
+    load: () => import('./commands/network-inspect.js'),
+  },
+  {
+    paths: ['network rm', 'network remove'],
+    summary: 'Remove one or more networks',
+    load: () => import('./commands/network-rm.js'),
+  },
+  {
+    paths: ['network prune'],
+    summary: 'Remove all unused networks',
+    load: () => import('./commands/network-prune.js'),
+  },
+  {
+    paths: ['network connect'],
+    summary: 'Connect a container to a network',
+    load: () => import('./commands/network-connect.js'),
+  },
+  {
+    paths: ['network disconnect'],
+    summary: 'Disconnect a container from a network',
+    load: () => import('./commands/network-disconnect.js'),
+  },
+  {
+    paths: ['network reload'],
+    summary: 'Rebuild the links and rules of networks from their records',
+    load: () => import('./commands/network-reload.js'),
+  },
+  {
+    paths: ['port', 'container port'],
+    summary: 'List port mappings or a specific mapping for the container',
+    load: () => import('./commands/port.js'),
+  },
 ];
 
 let index: Map<string, CommandEntry> | undefined;

@@ -21,6 +21,7 @@ export * from './launch.js';
 export * from './logs.js';
 export * from './monitor-client.js';
 export * from './mounts.js';
+export * from './network-connect.js';
 export * from './network-state.js';
 export * from './paths.js';
 export * from './pause.js';

@@ -17,8 +17,8 @@ export interface NamesPorts {
 export const namesPortsFile = (ctx: Context) => `${stateDirectory(ctx)}/names.ports`;
 
 /**
- * Replaces the table by what the records say, in one transaction. Networks without a bridge, and containers that
- * aren't wired, add nothing.
+ * Replaces the table by what the records say, in one transaction. Networks without a bridge add
+ * nothing.
  */
 export function rebuildRules(ctx: Context, host: Netlink): void {
   const links = new Set(listLinks(host).map((l) => l.name));
@@ -33,7 +33,7 @@ export function rebuildRules(ctx: Context, host: Netlink): void {
     wholeTable(
       table,
       networks,
-      listSettings(ctx).filter((s) => s.netns),
+      listSettings(ctx),
       ports.filter((p) => links.has(p.device)),
     ),
   );

@@ -1,3 +1,4 @@
+export { contains, parseAddress, parseCidr } from './address.js';
 export type { NetworkFiles } from './files.js';
 export { Networks, openNetworks } from './networks.js';
 export type {

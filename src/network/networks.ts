@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { ConflictError, type Context, InvalidError, NotFoundError, newId } from '../base/index.js';
-import { getLink, Netlink, nft, nftTableExists } from '../kernel/index.js';
+import { getLink, listLinks, Netlink, nft, nftTableExists } from '../kernel/index.js';
 import type { NetworkRequest, PortRequest } from '../spec/index.js';
 import { acquireLock } from '../state/index.js';
 import { macFor, parseAddress, parseCidr } from './address.js';
@@ -14,13 +14,21 @@ import { needsNames, startNames, waitForNames } from './names/client.js';
 import { kernelNames, leasesDirectory, portsDirectory, sharedLock, stateDirectory } from './paths.js';
 import { claimPorts, releasePorts } from './ports.js';
 import { networkElements } from './rules.js';
-import { listSettings, readSettings, removeSettings, settingsIds, writeSettings } from './settings.js';
+import {
+  hasEnded,
+  listSettings,
+  readSettings,
+  removeSettings,
+  settingsIds,
+  writeSettings,
+} from './settings.js';
 import { addNetwork, deleteNetwork, findNetwork, listNetworks, lockNetworks, readNetwork } from './store.js';
 import type {
   CreateNetworkOptions,
   Endpoint,
   NetworkRecord,
   NetworkSettings,
+  PortBinding,
   PrepareOptions,
 } from './types.js';
 import { removeParent, unwire, wire } from './wire.js';
@@ -68,8 +76,7 @@ export class Networks {
         settings.endpoints.push(await this.#lease(settings, request, before));
       }
       settings.names = settings.endpoints.some(hasNames);
-      settings.ports = claimPorts(this.#ctx, containerId, this.#portRequests(options, settings));
-      writeSettings(this.#ctx, settings);
+      settings.ports = this.#claimPorts(containerId, this.#portRequests(options, settings));
     } catch (error) {
       this.#drop(settings);
       throw error;
@@ -77,6 +84,28 @@ export class Networks {
     // Its start-up goes on beside the launch.
     if (needsNames(settings)) startNames(this.#ctx);
     return settings;
+  }
+
+  /** Host ports; where one is held by a container that has ended unseen, that container gives it up. */
+  #claimPorts(containerId: string, requests: PortRequest[]): PortBinding[] {
+    try {
+      return claimPorts(this.#ctx, containerId, requests);
+    } catch (error) {
+      if (!(error instanceof ConflictError) || this.#releaseEnded() === 0) throw error;
+      return claimPorts(this.#ctx, containerId, requests);
+    }
+  }
+
+  /**
+   * Releases what containers hold whose links are gone: they ended while no command looked on.
+   * @returns how many
+   */
+  #releaseEnded(): number {
+    using host = new Netlink();
+    const links = new Set(listLinks(host).map((l) => l.name));
+    const ended = listSettings(this.#ctx).filter((s) => hasEnded(this.#ctx, s, links));
+    for (const settings of ended) this.#drop(settings);
+    return ended.length;
   }
 
   #portRequests(options: PrepareOptions, settings: NetworkSettings): PortRequest[] {
@@ -169,7 +198,12 @@ export class Networks {
         // Taken meanwhile: another will do.
       }
     }
-    return leaseAddress(this.#ctx, network, subnet, containerId, wanted);
+    try {
+      return leaseAddress(this.#ctx, network, subnet, containerId, wanted);
+    } catch (error) {
+      if (error instanceof InvalidError || this.#releaseEnded() === 0) throw error;
+      return leaseAddress(this.#ctx, network, subnet, containerId, wanted);
+    }
   }
 
   /**
@@ -180,6 +214,8 @@ export class Networks {
   async connect(settings: NetworkSettings, netns: string): Promise<void> {
     if (settings.mode !== 'networks') return;
     const ctx = this.#ctx;
+    // Written down before it is made. Until now the claims alone told that the container holds something.
+    writeSettings(ctx, settings);
     const plain = settings.endpoints.filter((e) => e.driver !== 'cni');
     await wire(ctx, this.#withRecords(plain), netns, defaultRouteOf(settings));
     for (const endpoint of settings.endpoints) {
@@ -269,6 +305,7 @@ export class Networks {
     look(portsDirectory(this.#ctx));
     for (const id of settingsIds(this.#ctx)) if (!live.has(id) && !held.has(id)) dead.add(id);
     for (const id of dead) if (!held.has(id)) await this.release(id);
+    if (settingsIds(this.#ctx).length > 0) this.#releaseEnded();
     if (listSettings(this.#ctx).some(needsNames)) startNames(this.#ctx);
   }
 
@@ -319,6 +356,25 @@ export class Networks {
     });
   }
 
+  /** A network in the shape of Docker's `network inspect`. @throws NotFoundError */
+  async inspect(reference: string): Promise<object> {
+    const { inspectNetwork } = await import('./inspect.js');
+    const network = await this.get(reference);
+    return inspectNetwork(network, this.endpointsOn(network.id));
+  }
+
+  /** A drawing of networks: Graphviz or Mermaid text. Without names: all that have containers. */
+  async graph(references: readonly string[], format: 'dot' | 'mermaid'): Promise<string> {
+    const { drawNetworks } = await import('./graph.js');
+    const all = references.length
+      ? await Promise.all(references.map((r) => this.get(r)))
+      : (await this.list()).filter((n) => hasBridge(n) || this.endpointsOn(n.id).length > 0);
+    return drawNetworks(
+      all.map((network) => ({ network, members: this.endpointsOn(network.id) })),
+      format,
+    );
+  }
+
   /**
    * Removes a network, its bridge and rules.
    * @throws ConflictError while containers are on it, InvalidError for a built-in one
@@ -330,6 +386,7 @@ export class Networks {
     }
     using _lock = await lockNetworks(this.#ctx);
     deleteNetwork(this.#ctx, network.name);
+    if (this.#holders(network).length > 0) this.#releaseEnded();
     const holders = this.#holders(network);
     if (holders.length > 0) {
       addNetwork(this.#ctx, network);
@@ -398,6 +455,7 @@ export class Networks {
   /** Takes the default bridge and an empty table down; both come back with the next container. */
   async tidy(): Promise<void> {
     const network = readNetwork(this.#ctx, 'bridge');
+    this.#releaseEnded();
     if (network && this.#holders(network).length === 0) await this.#takeDown(network);
   }
 

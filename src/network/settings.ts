@@ -1,8 +1,9 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import { ensureDirectory, readRecord, writeRecord } from '../state/index.js';
-import { settingsDirectory, settingsFile } from './paths.js';
+import { ownerOf, preparerLives } from './claims.js';
+import { leasesDirectory, settingsDirectory, settingsFile } from './paths.js';
 import type { NetworkSettings } from './types.js';
 
 /** What containers were given. These records die with the boot, as links and leases do, so they need no fsync. */
@@ -40,4 +41,25 @@ export function settingsIds(ctx: Context): string[] {
 /** Those of every container that holds addresses or ports. */
 export function listSettings(ctx: Context): NetworkSettings[] {
   return settingsIds(ctx).flatMap((id) => readSettings(ctx, id) ?? []);
+}
+
+/**
+ * Whether a container has ended, as its links tell: they go with its namespace. One that is just being wired, and one
+ * whose links can't be seen from here (macvlan, ipvlan, CNI), has not.
+ * @param links names of the host's links
+ */
+export function hasEnded(ctx: Context, settings: NetworkSettings, links: ReadonlySet<string>): boolean {
+  const { endpoints } = settings;
+  if (endpoints.length === 0 || !endpoints.every((e) => e.hostInterface)) return false;
+  if (endpoints.some((e) => links.has(e.hostInterface))) return false;
+  // Between the record and the links its preparing process is at work.
+  const first = endpoints[0]!;
+  const address = first.ipv4?.address ?? first.ipv6?.address ?? '';
+  const owner = ownerOf(leasesDirectory(ctx, first.networkId), address);
+  if (owner === undefined || !preparerLives(owner)) return true;
+  try {
+    return Date.now() - statSync(settingsFile(ctx, settings.containerId)).mtimeMs > 10_000;
+  } catch {
+    return false;
+  }
 }

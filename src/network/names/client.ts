@@ -57,11 +57,15 @@ export async function waitForNames(ctx: Context, settings: NetworkSettings): Pro
     if (needsRelay(settings, port)) wanted.add(`${port.protocol}_${port.hostIp}_${port.hostPort}`);
   }
   const end = performance.now() + 5000;
+  let started = performance.now();
   for (let pause = 2; performance.now() < end; pause = Math.min(pause * 1.5, 30)) {
     const ready = readReady(ctx);
     if ([...wanted].every((w) => ready.has(w))) return;
     await new Promise((resolve) => setTimeout(resolve, pause));
+    // One that was ending as we looked, or was killed.
+    if (performance.now() - started < 1000) continue;
     startNames(ctx);
+    started = performance.now();
   }
   ctx.warn(
     `names on the networks of ${settings.containerName || settings.containerId.slice(0, 12)} do not resolve yet: see ${stateDirectory(ctx)}/names.log`,
