@@ -1,7 +1,7 @@
-import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, fromErrno, isErrno } from '../base/index.js';
-import { AT_FDCWD, openat2, openOverlay } from '../kernel/index.js';
+import { openOverlay } from '../kernel/index.js';
 import { tryAcquireLock } from '../state/index.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
@@ -35,7 +35,9 @@ export function openRootfs(ctx: Context, record: ContainerRecord, write: boolean
   if ((status === 'running' || status === 'paused') && running) {
     try {
       const fd = openSync(`/proc/${running.pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
-      return view(fd, shift, []);
+      return view(fd, shift, record.mounts, write, {
+        directory: record.image ? undefined : record.request.rootfs,
+      });
     } catch (error) {
       if (!isErrno(error, 'ENOENT', 'ESRCH'))
         throw fromErrno(`open the root of container ${record.name}`, error);
@@ -59,7 +61,9 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean): Roo
   try {
     if (!record.image) {
       const directory = record.request.rootfs ?? '';
-      return view(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY), 0, mounts, lock);
+      return view(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY), 0, mounts, write, {
+        lock,
+      });
     }
     // What a volatile overlay leaves in its work directory makes the kernel refuse the next one.
     rmSync(paths.work, { recursive: true, force: true });
@@ -71,7 +75,7 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean): Roo
       upper: { directory: paths.upper, work: paths.work },
       idRange: record.idRange,
     });
-    return view(fd, shift, mounts, lock);
+    return view(fd, shift, mounts, write, { lock });
   } catch (error) {
     lock[Symbol.dispose]();
     throw fromErrno(`open the filesystem of container ${record.name}`, error, {
@@ -80,8 +84,23 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean): Roo
   }
 }
 
-function view(fd: number, shift: number, mounts: ContainerRecord['mounts'], lock?: Disposable): RootfsView {
+/**
+ * Ids in volumes, bind mounts and a plain directory used as root are those inside the container: they are idmapped when
+ * mounted. Nobody outside can make files through such a mount (EOVERFLOW), so their own directories are used.
+ */
+function view(
+  fd: number,
+  shift: number,
+  mounts: ContainerRecord['mounts'],
+  write: boolean,
+  more: { lock?: Disposable; directory?: string | undefined },
+): RootfsView {
   const opened: number[] = [fd];
+  const openPlace = (directory: string, file: string) => {
+    const place = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    opened.push(place);
+    return { fd: place, path: file, shift: 0 };
+  };
   return {
     fd,
     shift,
@@ -90,15 +109,17 @@ function view(fd: number, shift: number, mounts: ContainerRecord['mounts'], lock
       const mount = mounts
         .filter((m) => clean === m.destination || clean.startsWith(`${m.destination}/`))
         .sort((a, b) => b.destination.length - a.destination.length)[0];
-      if (!mount) return { fd, path: clean, shift };
-      // Ids in volumes and bind mounts are those inside the container: they are idmapped when mounted.
-      const directory = openat2(AT_FDCWD, mount.source, constants.O_RDONLY);
-      opened.push(directory);
-      return { fd: directory, path: clean.slice(mount.destination.length) || '/', shift: 0 };
+      if (!mount) return more.directory ? openPlace(more.directory, clean) : { fd, path: clean, shift };
+      if (write && !mount.rw) throw new ConflictError(`${mount.destination} is mounted read-only`);
+      if (mount.type === 'tmpfs') return { fd, path: clean, shift };
+      if (!statSync(mount.source).isDirectory()) {
+        return openPlace(path.dirname(mount.source), `/${path.basename(mount.source)}`);
+      }
+      return openPlace(mount.source, clean.slice(mount.destination.length) || '/');
     },
     [Symbol.dispose]() {
       for (const open of opened.splice(0)) closeSync(open);
-      lock?.[Symbol.dispose]();
+      more.lock?.[Symbol.dispose]();
     },
   };
 }
