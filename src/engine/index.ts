@@ -18,6 +18,7 @@ export * from './inspect.js';
 export * from './inspect-any.js';
 export * from './keep.js';
 export * from './launch.js';
+export * from './limit-events.js';
 export * from './logs.js';
 export * from './monitor-client.js';
 export * from './mounts.js';

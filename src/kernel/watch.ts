@@ -39,14 +39,22 @@ export function watchPressure(
   const fd = openSync(file, 'r+');
   try {
     writeSync(fd, `${kind} ${stallUsec} ${windowUsec}\0`);
+    const one = Buffer.alloc(1);
     const watch = addon().watchFd(fd, true, (events) => {
-      // A group that is removed hangs up: nothing more will come.
+      try {
+        // A group that is being removed reports for ever, and its file can't be read any more.
+        readSync(fd, one, 0, 1, 0);
+      } catch {
+        ended[Symbol.dispose]();
+        return;
+      }
       if (events > 0) callback();
     });
-    return new KernelWatch(() => {
+    const ended = new KernelWatch(() => {
       addon().unwatchFd(watch);
       closeSync(fd);
     });
+    return ended;
   } catch (error) {
     closeSync(fd);
     throw error;

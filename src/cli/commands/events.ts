@@ -11,6 +11,12 @@ export const command = defineCommand({
   options: {
     filter: listFlags.filter,
     format: { type: 'string', help: "Format output using a custom template: 'json' or a Go template" },
+    pressure: {
+      type: 'int',
+      value: 'percent',
+      help: 'Report a container whose work waits for CPU, memory or disk this much of the time; 0: never',
+      default: 50,
+    },
     since: { type: 'string', help: 'Show all events created since timestamp' },
     until: { type: 'string', help: 'Stream events until this timestamp' },
   },
@@ -22,7 +28,15 @@ export const command = defineCommand({
     const show = (event: EngineEvent): string =>
       template ? template.execute(event) : format === 'json' ? JSON.stringify(event) : plain(event);
     const stop = new AbortController();
+    const { InvalidError } = await import('../../base/index.js');
+    if (flags.pressure < 0 || flags.pressure > 100) {
+      throw new InvalidError(`invalid value for --pressure: ${flags.pressure} (0 to 100)`);
+    }
     const unsubscribe = io.onSignal(['SIGINT', 'SIGTERM'], () => stop.abort());
+    // What limits do is reported while somebody listens, unless only the past is asked for.
+    const { reportLimitEvents } = await import('../../engine/limit-events.js');
+    const past = flags.until !== undefined && parseInstant(flags.until) <= BigInt(Date.now()) * 1_000_000n;
+    const reporting = past ? undefined : reportLimitEvents(ctx, stop.signal, flags.pressure / 100);
     try {
       const events = readEvents(ctx, {
         since: flags.since === undefined ? undefined : parseInstant(flags.since),
@@ -33,6 +47,8 @@ export const command = defineCommand({
       for await (const event of events) io.out(`${show(event)}\n`);
     } finally {
       unsubscribe();
+      stop.abort();
+      await reporting;
     }
     return 0;
   },

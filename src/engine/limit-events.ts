@@ -1,0 +1,73 @@
+import path from 'node:path';
+import type { Context } from '../base/index.js';
+import { findGroups, type LimitEvent, watchLimits } from '../cgroup/index.js';
+import { type FileLock, tryAcquireLock } from '../state/index.js';
+import { listContainers, readContainer } from './containers.js';
+import { emitEvent } from './emit.js';
+import { readEvents } from './events.js';
+import { stateOf } from './ps.js';
+import type { ContainerRecord } from './records.js';
+import { factsOf } from './sandbox.js';
+
+/** Pressure that goes on is told again after this time, in milliseconds. */
+const PRESSURE_PAUSE = 10_000;
+
+/**
+ * Writes into the events file what limits do to running containers: `oom-kill`, `memory-high`, `pids-max`, `pressure`.
+ * (`oom`, start and end are the monitors'.) It works while somebody follows events, and in one process at a time,
+ * which a kernel lock sees to; where that one ends, the next takes over at the next event.
+ * @param pressure share of a second in which work must have waited, 0 to 1; 0: no pressure events
+ */
+export async function reportLimitEvents(ctx: Context, signal: AbortSignal, pressure: number): Promise<void> {
+  const watches = new Map<string, Disposable>();
+  let lock: FileLock | undefined;
+  const lead = (): void => {
+    if (lock) return;
+    lock = tryAcquireLock(path.join(ctx.state, 'limit-events.lock'));
+    if (!lock) return;
+    for (const record of listContainers(ctx)) {
+      if (['running', 'paused'].includes(stateOf(ctx, record).status)) add(record);
+    }
+  };
+  const drop = (id: string): void => {
+    watches.get(id)?.[Symbol.dispose]();
+    watches.delete(id);
+  };
+  const add = (record: ContainerRecord): void => {
+    drop(record.id);
+    watches.set(record.id, watchContainer(ctx, record, pressure));
+  };
+  try {
+    lead();
+    for await (const event of readEvents(ctx, { signal })) {
+      lead();
+      if (event.Type !== 'container' || !lock) continue;
+      const { ID } = event.Actor;
+      if (event.Action === 'start') {
+        const record = readContainer(ctx, ID);
+        if (record) add(record);
+      } else if (event.Action === 'die' || event.Action === 'destroy') drop(ID);
+    }
+  } finally {
+    for (const id of [...watches.keys()]) drop(id);
+    lock?.[Symbol.dispose]();
+  }
+}
+
+function watchContainer(ctx: Context, record: ContainerRecord, pressure: number): Disposable {
+  const told = new Map<string, number>();
+  const report = (event: LimitEvent): void => {
+    if (event.action === 'oom') return; // the monitor's
+    if (event.action === 'pressure') {
+      const before = told.get(event.resource ?? '');
+      if (before !== undefined && performance.now() - before < PRESSURE_PAUSE) return;
+      told.set(event.resource ?? '', performance.now());
+    }
+    emitEvent(ctx, event.action, record, {
+      ...(event.count === undefined ? {} : { count: String(event.count) }),
+      ...(event.resource === undefined ? {} : { resource: event.resource }),
+    });
+  };
+  const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
+  return watchLimits(groups, report, pressure > 0 ? { pressure } : {});
+}
