@@ -6,7 +6,7 @@ import { readContainer, writeContainer } from './containers.js';
 import { emitEvent, eventAttributes } from './emit.js';
 import { namesDirectory } from './paths.js';
 import type { ContainerRecord } from './records.js';
-import { setEventAttributes, setEventAttributes } from './stop.js';
+import { setEventAttributes } from './stop.js';
 
 /** Held while a container has two names, so that nobody takes one of them for left over. */
 const renameLock = (ctx: Context): string => path.join(ctx.state, 'rename.lock');
@@ -31,11 +31,6 @@ export async function renameContainer(ctx: Context, record: ContainerRecord, nam
   }
   release(path.join(namesDirectory(ctx), record.name), record.id);
   await setEventAttributes(ctx, record, eventAttributes({ ...record, name: wanted }));
-  await setEventAttributes(ctx, record, {
-    ...record.request.labels,
-    image: record.image?.reference ?? '',
-    name: wanted,
-  });
   emitEvent(ctx, 'rename', { ...record, name: wanted }, { oldName: `/${record.name}` });
 }
 
