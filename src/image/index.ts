@@ -1,0 +1,19 @@
+export type { ArchiveSource } from './archive.js';
+export type { ImportOptions } from './import.js';
+export type { HistoryEntry } from './inspect.js';
+export type { LoadOptions } from './load.js';
+export { canonical, familiar, isDigest, parseReference, type Reference, repositoryOf } from './reference.js';
+export type { InUse, Removed } from './remove.js';
+export { ImageStore, openImageStore, type PullOptions } from './store.js';
+export {
+  type HeaderInput,
+  type PackOptions,
+  packTree,
+  type TarEntry,
+  type TarHandler,
+  TarReader,
+  tarEnd,
+  tarHeader,
+  tarPadding,
+} from './tar/index.js';
+export type { Descriptor, Image, ImageLayer, Progress } from './types.js';

@@ -1,0 +1,16 @@
+export { type ExtractOptions, LayerExtractor, type Unsettled } from './extract.js';
+export {
+  chainIdOf,
+  discardLayer,
+  isLanded,
+  type LayerJob,
+  type LayerRecord,
+  landLayers,
+  landUnknown,
+  layerFs,
+  layerRecord,
+  makeDurable,
+  sweepLayers,
+} from './land.js';
+export { settleLayer } from './settle.js';
+export { type Compression, compressionOf, decompress } from './stream.js';

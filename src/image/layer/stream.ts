@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { ImageError, type NsboxError } from '../../base/index.js';
+import { ZstdDecoder } from '../../kernel/index.js';
+
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+const PIECE = 256 * 1024;
+
+/** How some content is compressed, by its first bytes. @throws ImageError for what nsbox doesn't read */
+export function compressionOf(head: Buffer): Compression {
+  if (head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
+  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return 'zstd';
+  // Skippable zstd frames may lead (zstd:chunked, seekable zstd).
+  if (head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50) return 'zstd';
+  if (head.toString('latin1', 0, 6) === '\xfd7zXZ\0' || head.toString('latin1', 0, 3) === 'BZh') {
+    throw new ImageError('the archive is compressed with xz or bzip2, which nsbox does not read', {
+      hint: 'decompress it first: `xz -dc FILE | nsbox load`',
+    });
+  }
+  return 'none';
+}
+
+/**
+ * Decompresses a stream (gzip, zstd, or none, by its first bytes) and hands out the pieces, synchronously; each is only
+ * good until `take` returns. gzip runs on a thread of the pool meanwhile.
+ * @throws ImageError where the stream is damaged or cut off
+ */
+export async function decompress(
+  source: AsyncIterable<Buffer>,
+  take: (piece: Buffer) => void,
+): Promise<Compression> {
+  let kind: Compression | undefined;
+  let head: Buffer = Buffer.alloc(0);
+  let push: ((chunk: Buffer) => void | Promise<void>) | undefined;
+  let finish: () => void | Promise<void> = () => {};
+  const begin = async () => {
+    kind = compressionOf(head);
+    if (kind === 'gzip') [push, finish] = await gunzip(take);
+    else if (kind === 'zstd') [push, finish] = unzstd(take);
+    else push = take;
+    await push(head);
+  };
+  for await (const chunk of source) {
+    if (push) {
+      await push(chunk);
+    } else {
+      head = Buffer.concat([head, chunk]);
+      if (head.length >= 6) await begin();
+    }
+  }
+  if (!push && head.length > 0) await begin();
+  await finish();
+  return kind ?? 'none';
+}
+
+type Sink = [(chunk: Buffer) => void | Promise<void>, () => void | Promise<void>];
+
+function unzstd(take: (piece: Buffer) => void): Sink {
+  const decoder = new ZstdDecoder();
+  const scratch = Buffer.allocUnsafe(PIECE);
+  return [
+    (chunk) => {
+      try {
+        decoder.push(chunk, scratch, take);
+      } catch (error) {
+        throw (error as { syscall?: string }).syscall === 'zstd' ? damaged('zstd', error) : error;
+      }
+    },
+    () => {
+      if (!decoder.complete) throw damaged('zstd', undefined);
+    },
+  ];
+}
+
+async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
+  const { createGunzip } = await import('node:zlib');
+  const stream = createGunzip({ chunkSize: PIECE });
+  let failure: unknown;
+  let wake: (() => void) | undefined;
+  const fail = (error: unknown) => {
+    failure ??= error;
+    wake?.();
+  };
+  let ended = false;
+  stream.on('error', (error) => fail(damaged('gzip', error)));
+  stream.on('end', () => {
+    ended = true;
+    wake?.();
+  });
+  stream.on('drain', () => wake?.());
+  stream.on('data', (piece: Buffer) => {
+    if (failure !== undefined) return;
+    try {
+      take(piece);
+    } catch (error) {
+      fail(error);
+      stream.destroy();
+    }
+  });
+  const pause = () =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  return [
+    async (chunk) => {
+      if (failure !== undefined) throw failure;
+      // A copy: the source's piece is only good until the next one, zlib keeps it longer.
+      if (!stream.write(Buffer.from(chunk))) await pause();
+      if (failure !== undefined) throw failure;
+    },
+    async () => {
+      stream.end();
+      while (!ended && failure === undefined) await pause();
+      if (failure !== undefined) throw failure;
+    },
+  ];
+}
+
+function damaged(kind: string, cause: unknown): NsboxError {
+  return new ImageError(`the ${kind} data of the layer is damaged or cut off`, { cause });
+}
+
+/** Counts and hashes plain content; refuses more than `limit` bytes. */
+export class PlainMeter {
+  readonly #hash = createHash('sha256');
+  readonly #limit: number;
+  size = 0;
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+  add(piece: Buffer): void {
+    this.size += piece.length;
+    if (this.size > this.#limit) {
+      throw new ImageError(`the layer unpacks to more than ${this.#limit} bytes`, {
+        hint: 'a decompression bomb? set NSBOX_MAX_LAYER_BYTES to admit it',
+      });
+    }
+    this.#hash.update(piece);
+  }
+  digest(): string {
+    return `sha256:${this.#hash.digest('hex')}`;
+  }
+}
+
+/** Most bytes that a layer may unpack to, by the size of its blob: 256 MiB, and 200 times the blob on top. */
+export function unpackLimit(env: Readonly<Record<string, string | undefined>>, blobSize: number): number {
+  const own = Number(env['NSBOX_MAX_LAYER_BYTES']);
+  return own > 0 ? own : 256 * 1024 * 1024 + 200 * blobSize;
+}

@@ -1,0 +1,75 @@
+import type { Context } from '../base/index.js';
+import { putBlob } from './blobs.js';
+import { chainIdOf, layerRecord } from './layer/index.js';
+import { type ImageRecord, lockRecords, writeImage } from './records.js';
+import { type Descriptor, type ImageConfig, type ImageLayer, type Manifest, MEDIA } from './types.js';
+
+/** Chain IDs of a config's layers, lowest first. */
+export function chainOf(config: ImageConfig): string[] {
+  const out: string[] = [];
+  for (const diffId of config.rootfs.diff_ids) out.push(chainIdOf(out.at(-1), diffId));
+  return out;
+}
+
+/**
+ * Makes an image visible whose blobs and layers are all in the store: its record, durably, then its names.
+ * @param names canonical references
+ */
+export async function register(
+  ctx: Context,
+  image: {
+    id: string;
+    manifest: Descriptor;
+    config: ImageConfig;
+    blobs: readonly Descriptor[];
+    repoDigests?: string[] | undefined;
+  },
+  names: readonly string[],
+): Promise<ImageRecord> {
+  const chain = chainOf(image.config);
+  const layers = image.config.rootfs.diff_ids.map((diffId, i): ImageLayer => {
+    const blob = image.blobs[i]!;
+    return {
+      digest: blob.digest,
+      mediaType: blob.mediaType,
+      blobSize: blob.size,
+      diffId,
+      chainId: chain[i]!,
+      size: layerRecord(ctx, chain[i]!)?.size ?? 0,
+    };
+  });
+  const record: ImageRecord = {
+    version: 1,
+    id: image.id,
+    manifest: image.manifest,
+    config: image.config,
+    layers,
+    size: layers.reduce((sum, layer) => sum + layer.size, 0),
+    repoDigests: image.repoDigests ?? [],
+    added: new Date().toISOString(),
+  };
+  using _lock = await lockRecords(ctx);
+  writeImage(ctx, record, names);
+  return record;
+}
+
+/** Stores an OCI manifest of our own making for a config and layers whose blobs are stored. */
+export async function putManifest(
+  ctx: Context,
+  config: Descriptor,
+  layers: Descriptor[],
+): Promise<Descriptor> {
+  const manifest: Manifest = { schemaVersion: 2, mediaType: MEDIA.ociManifest, config, layers };
+  const data = Buffer.from(JSON.stringify(manifest));
+  return { mediaType: MEDIA.ociManifest, digest: await putBlob(ctx, data), size: data.length };
+}
+
+/** Stores a config; gives its descriptor, whose digest is the image's id. */
+export async function putConfig(ctx: Context, data: Buffer): Promise<Descriptor> {
+  return { mediaType: MEDIA.ociConfig, digest: await putBlob(ctx, data), size: data.length };
+}
+
+/** OCI's media type of a layer by its compression. */
+export function layerMediaType(compression: 'none' | 'gzip' | 'zstd'): string {
+  return compression === 'none' ? MEDIA.ociLayer : `${MEDIA.ociLayer}+${compression}`;
+}

@@ -1,0 +1,182 @@
+import { type Context, ImageError, InvalidError, NotFoundError } from '../base/index.js';
+import type { ArchiveSource } from './archive.js';
+import { blobSize, repairHint, verifiedBlob } from './blobs.js';
+import { ensureHello, isHello } from './hello.js';
+import { isLanded, type LayerJob, landLayers, layerFs, makeDurable } from './layer/index.js';
+import { storePaths } from './paths.js';
+import {
+  allImages,
+  allTags,
+  findImage,
+  type ImageRecord,
+  lockRecords,
+  namesIn,
+  readImage,
+  toImage,
+  writeIndex,
+  writeTag,
+} from './records.js';
+import { canonical, familiar, parseReference } from './reference.js';
+import type { Image, Progress } from './types.js';
+
+export interface PullOptions {
+  platform?: string | undefined;
+  allTags?: boolean | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** How old a layer gets before a later command writes it out, so that it counts after a reboot. */
+const WRITE_OUT_AFTER_MS = 60_000;
+
+/** The images of one root directory. Every method may be called from several processes at once. */
+export class ImageStore {
+  readonly #ctx: Context;
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  /**
+   * Finds an image by name, digest, id or a unique beginning of its id. `hello` is made where it is missing.
+   * @throws NotFoundError image
+   */
+  async resolve(refOrId: string): Promise<Image> {
+    return this.#show(await this.#find(refOrId));
+  }
+
+  async #find(refOrId: string): Promise<ImageRecord> {
+    try {
+      return findImage(this.#ctx, refOrId).record;
+    } catch (error) {
+      const hello =
+        error instanceof NotFoundError && isHello(refOrId) ? await ensureHello(this.#ctx) : undefined;
+      if (hello) return hello;
+      throw error;
+    }
+  }
+
+  /** Finds an image, pulling it as the policy says: `missing` (default), `always`, `never`. */
+  async obtain(
+    refOrId: string,
+    options: PullOptions & { pull?: 'always' | 'missing' | 'never' | undefined } = {},
+  ): Promise<Image> {
+    const policy = options.pull ?? 'missing';
+    try {
+      const image = await this.resolve(refOrId);
+      const { platformMismatch } = await import('./platform.js');
+      const mismatch = platformMismatch(image.config, options.platform);
+      if (!mismatch) return image;
+      if (policy === 'never')
+        throw new InvalidError(`image ${refOrId} is for ${mismatch}, not ${options.platform}`);
+    } catch (error) {
+      if (policy === 'never' || !(error instanceof NotFoundError)) throw error;
+      // What can only be an id is in no registry.
+      if (/^(sha256:)?[0-9a-f]{64}$/.test(refOrId)) throw error;
+    }
+    throw new NotFoundError('image', refOrId);
+  }
+
+  /** Sees to it that every layer of an image is unpacked; a no-op where they are. */
+  async unpack(image: Image): Promise<void> {
+    const ctx = this.#ctx;
+    if (image.layers.every((layer) => isLanded(ctx, layer.chainId))) return;
+    for (const layer of image.layers) {
+      if (!isLanded(ctx, layer.chainId) && blobSize(ctx, layer.digest) === undefined) {
+        throw new ImageError(
+          `the store lacks the blob ${layer.digest} of image ${image.repoTags[0] ?? image.id}`,
+          {
+            hint: repairHint,
+          },
+        );
+      }
+    }
+    await landLayers(
+      ctx,
+      image.layers.map(
+        (layer): LayerJob => ({
+          chainId: layer.chainId,
+          diffId: layer.diffId,
+          blobSize: layer.blobSize,
+          open: () => verifiedBlob(ctx, layer.digest),
+        }),
+      ),
+    );
+  }
+
+  /** Directories of the unpacked layers in overlayfs's format, the LOWEST first. */
+  layerPaths(image: Image): string[] {
+    return image.layers.map((layer) => layerFs(this.#ctx, layer.chainId));
+  }
+
+  /** All images, the youngest first. */
+  async list(): Promise<Image[]> {
+    await ensureHello(this.#ctx);
+    const tags = allTags(this.#ctx);
+    return allImages(this.#ctx)
+      .map((record) => toImage(record, tags))
+      .sort((a, b) => (a.created < b.created ? 1 : a.created > b.created ? -1 : 0));
+  }
+
+  /** `docker image inspect`'s object. */
+  async inspect(refOrId: string): Promise<Record<string, unknown>> {
+    const record = await this.#find(refOrId);
+    const { inspectImage } = await import('./inspect.js');
+    return inspectImage(this.#ctx, this.#show(record), record.added);
+  }
+
+  async history(refOrId: string) {
+    const { imageHistory } = await import('./inspect.js');
+    return imageHistory(await this.resolve(refOrId));
+  }
+
+  /** Gives an image another name, taking it from the image that had it. */
+  async tag(refOrId: string, name: string): Promise<void> {
+    const ref = parseReference(name);
+    if (ref.digest) throw new InvalidError(`cannot tag an image with a digest: ${name}`);
+    const record = await this.#find(refOrId);
+    using _lock = await lockRecords(this.#ctx);
+    if (!readImage(this.#ctx, record.id)) throw new NotFoundError('image', refOrId);
+    writeTag(this.#ctx, canonical(ref), record.id);
+    writeIndex(this.#ctx);
+  }
+
+  /** Brings images from an archive or directory, see loadImages. Gives them with the names each got. */
+  async load(source: ArchiveSource, options: import('./load.js').LoadOptions = {}) {
+    await this.#writeOut();
+    const { loadImages } = await import('./load.js');
+    const loaded = await loadImages(this.#ctx, source, options);
+    return loaded.map(({ record, names }) => ({ image: this.#show(record), names: names.map(familiar) }));
+  }
+
+  /** Makes an image from the tar or directory of a root filesystem. */
+  async import(source: ArchiveSource, options: import('./import.js').ImportOptions = {}): Promise<Image> {
+    await this.#writeOut();
+    const { importImage } = await import('./import.js');
+    return this.#show(await importImage(this.#ctx, source, options));
+  }
+
+  /** Removes a name or an image, see removeImage. */
+  async remove(refOrId: string, options: Parameters<typeof import('./remove.js').removeImage>[2]) {
+    const { removeImage } = await import('./remove.js');
+    return removeImage(this.#ctx, refOrId, options);
+  }
+
+  /** Removes images nobody needs, and everything that no image needs. */
+  async prune(options: Parameters<typeof import('./remove.js').pruneImages>[1]) {
+    const { pruneImages } = await import('./remove.js');
+    return pruneImages(this.#ctx, options);
+  }
+
+  async #writeOut(): Promise<void> {
+    await makeDurable(this.#ctx, namesIn(storePaths.layers(this.#ctx)), WRITE_OUT_AFTER_MS);
+  }
+
+  #show(record: ImageRecord): Image {
+    return toImage(record, allTags(this.#ctx));
+  }
+}
+
+/** Opens the images of a root directory. Costs nothing until it is used. */
+export function openImageStore(ctx: Context): ImageStore {
+  return new ImageStore(ctx);
+}
