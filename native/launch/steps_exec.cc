@@ -109,6 +109,9 @@ Failure StepFindProgram(Run& run, Reader& r) {
   const char* name = r.str();
   const char* cwd = r.str();
   if (r.bad()) return Malformed();
+  struct stat directory;
+  if (stat(cwd, &directory) != 0) return Fail("chdir", cwd);
+  if (!S_ISDIR(directory.st_mode)) return Fail("chdir", cwd, ENOTDIR);
   static char candidate[PATH_MAX];
   if (strchr(name, '/')) {
     const int n = name[0] == '/' ? snprintf(candidate, sizeof(candidate), "%s", name)

@@ -14,7 +14,8 @@ export function launchError(plan: LaunchPlan, failure: StepFailure, machine = pr
   const step: Step | undefined = list === 'clone' ? undefined : plan[list][failure.step];
   const errno = ERRNO_NAMES.get(failure.errno) ?? `E${failure.errno}`;
   if (step?.op === 'exec') return execError(step.argv[0]!, step.path, failure, errno, machine);
-  if (step?.op === 'findProgram') return execError(step.name, step.path, failure, errno, machine);
+  if (step?.op === 'findProgram' && failure.syscall === 'execve')
+    return execError(step.name, step.path, failure, errno, machine);
   const what = list === 'clone' ? 'create the namespaces' : step ? describeStep(step).title : failure.syscall;
   const where = failure.path ? ` ${failure.path}` : '';
   const detail = failure.detail ? ` (${failure.detail.trim()})` : '';

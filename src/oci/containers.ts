@@ -40,6 +40,9 @@ export interface OciRecord {
   resctrl?: string | undefined;
 }
 
+/** The version of runtime-spec that state documents comply with. */
+export const STATE_VERSION = '1.3.0';
+
 export type OciStatus = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
 const ID = /^[\w+.-]+$/;
@@ -131,7 +134,7 @@ export function forget(root: string, id: string): void {
 /** The standard's state document, as hooks get it on stdin. */
 export function stateDocument(record: OciRecord, status: string, pid: number): Record<string, unknown> {
   return {
-    ociVersion: record.ociVersion,
+    ociVersion: STATE_VERSION,
     id: record.id,
     status,
     ...(pid > 0 ? { pid } : {}),

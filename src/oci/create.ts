@@ -11,6 +11,7 @@ import { writeFileAtomic } from '../state/index.js';
 import { cgroupsPathOf, planGroups } from './cgroups.js';
 import { checkSpec } from './check.js';
 import { claim, forget, type OciRecord, save, self, stateDocument } from './containers.js';
+import { withHome } from './home.js';
 import { runHooks } from './hooks.js';
 import { log } from './log.js';
 import type { Runtime } from './runtime.js';
@@ -105,7 +106,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     const state = (status: string, pid: number) => stateDocument(record!, status, pid);
     const input: PlanInput = {
       id: options.id,
-      spec: { ...spec, root: { ...spec.root!, path: rootfs } },
+      spec: { ...spec, root: { ...spec.root!, path: rootfs }, process: withHome(spec.process!, rootfs) },
       host,
       rootfs: { kind: 'directory', path: rootfs, idmap: false },
       stdio: terminal ? (options.consoleSocket ? 'console-socket' : 'runtime-terminal') : 'inherit',

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { type OciRecord, statusOf } from './containers.js';
+import { type OciRecord, STATE_VERSION, statusOf } from './containers.js';
 
 /** What `state` prints, and `list` for each container: the standard's state, and what runc adds. */
 export interface Description {
@@ -17,7 +17,7 @@ export interface Description {
 export function describe(root: string, record: OciRecord): Description {
   const status = statusOf(root, record);
   return {
-    ociVersion: record.ociVersion,
+    ociVersion: STATE_VERSION,
     id: record.id,
     pid: status === 'stopped' ? 0 : (record.init?.pid ?? 0),
     status,

@@ -9,6 +9,7 @@ import { type NamespaceType, type Spec, type SpecProcess, seccompProgram } from 
 import { writeFileAtomic } from '../state/index.js';
 import { type OciRecord, stateDocument, statusOf } from './containers.js';
 import { sendPidfd } from './create.js';
+import { withHome } from './home.js';
 import type { Runtime } from './runtime.js';
 
 export interface ExecOptions {
@@ -76,7 +77,7 @@ export async function execInContainer(
       id: record.id,
       spec: {
         ociVersion: record.ociVersion,
-        process: options.process,
+        process: withHome(options.process, `/proc/${pid}/root`),
         linux: {
           namespaces: kinds.map((type) => ({ type, path: `/proc/${pid}/ns/${type}` })),
           uidMappings: linux.uidMappings,
