@@ -44,15 +44,15 @@ export async function loadImages(
 ): Promise<Loaded[]> {
   using files = await openArchive(ctx, source);
   // `docker save` of 25 and later writes both forms; the OCI one keeps digests.
-  if (files.has('index.json') && !files.has('manifest.json')) return loadLayout(ctx, files, options);
+  if (files.has('index.json') && !files.has('manifest.json')) return await loadLayout(ctx, files, options);
   if (files.has('oci-layout') && files.has('index.json')) {
     const fromIndex = await loadLayout(ctx, files, options, true);
     if (fromIndex) return fromIndex;
   }
   if (files.has('manifest.json')) {
     const data = files.read('manifest.json', MANIFEST_LIMIT);
-    if (data.toString('latin1', 0, 64).trimStart().startsWith('{')) return loadDir(ctx, files, data, options);
-    return loadDocker(ctx, files, data, options);
+    if (data.toString('latin1', 0, 64).trimStart().startsWith('{')) return await loadDir(ctx, files, data, options);
+    return await loadDocker(ctx, files, data, options);
   }
   throw new ImageError('this archive holds no image: it has neither manifest.json nor index.json', {
     hint: 'for the tar of a root filesystem use `nsbox import`',
