@@ -12,6 +12,8 @@ export interface MountSteps {
 export interface MountContext {
   userNamespace: boolean;
   cgroupNamespace: boolean;
+  /** v1 groups that init is put into; the other hierarchies stay out of sight. undefined: not known, all are shown. */
+  joined?: readonly string[] | undefined;
   host: { features: HostFacts['features']; cgroup: HostFacts['cgroup'] };
   /** The next free slot. */
   nextSlot: () => number;
@@ -164,6 +166,9 @@ function cgroupMounts(target: string, o: MountOptions, c: MountContext, only2: b
   ];
   const seen = new Map<string, string[]>();
   for (const [controller, mountPoint] of Object.entries(cgroup.v1)) {
+    // Where init is in no group of its own, it would see the host's.
+    if (c.cgroupNamespace && c.joined && !c.joined.some((group) => group.startsWith(`${mountPoint}/`)))
+      continue;
     const together = seen.get(mountPoint);
     if (together) together.push(controller);
     else seen.set(mountPoint, [controller]);

@@ -241,6 +241,7 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
   const context: MountContext = {
     userNamespace: around.userNamespace,
     cgroupNamespace: around.fresh.has('cgroup'),
+    joined: input.cgroup?.join,
     host: input.host,
     nextSlot: around.nextSlot,
     devSlot,
