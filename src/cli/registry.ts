@@ -75,6 +75,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/explain.js'),
   },
   {
+    paths: ['export', 'container export'],
+    summary: "Export a container's filesystem as a tar archive",
+    load: () => import('./commands/export.js'),
+  },
+  {
+    paths: ['system df'],
+    summary: 'Show disk usage',
+    load: () => import('./commands/system-df.js'),
+  },
+  {
+    paths: ['system prune'],
+    summary: 'Remove unused data',
+    load: () => import('./commands/system-prune.js'),
+  },
+  {
     paths: ['info', 'system info'],
     summary: 'Display system-wide information',
     common: true,

@@ -1,3 +1,4 @@
+export * from './archive.js';
 export * from './attach.js';
 export * from './containers.js';
 export * from './copy-tree.js';

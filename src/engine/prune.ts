@@ -5,6 +5,7 @@ import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import { removeContainer, volumeUsers } from './remove.js';
 import { parseInstant } from './time-filter.js';
+import { imageUser } from './usage.js';
 import { openVolumes } from './volumes.js';
 
 export interface Pruned {
@@ -79,4 +80,22 @@ export async function pruneNetworks(ctx: Context, filters: Filters = new Map()):
       (until?.some((limit) => Date.parse(network.created) >= limit) ?? false),
   );
   return { removed, bytes: 0 };
+}
+
+/** Removes images without a name, or with `all` those that no container has. */
+export async function pruneImages(ctx: Context, all: boolean, filters: Filters = new Map()): Promise<Pruned> {
+  const { openImageStore } = await import('../image/index.js');
+  const until = filters.get('until')?.map((text) => Number(parseInstant(text) / 1_000_000n));
+  const store = openImageStore(ctx);
+  const { removed, reclaimed } = await store.prune({
+    all,
+    inUse: imageUser(ctx),
+    filter: (image) =>
+      matchesLabels(filters, image.config.config?.Labels ?? {}) &&
+      !(until?.some((limit) => Date.parse(image.config.created ?? image.added) >= limit) ?? false),
+  });
+  return {
+    removed: removed.map((r) => (r.untagged ? `untagged: ${r.untagged}` : `deleted: ${r.deleted}`)),
+    bytes: reclaimed,
+  };
 }

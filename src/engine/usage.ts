@@ -86,3 +86,49 @@ export async function countImages(ctx: Context): Promise<number> {
   const { openImageStore } = await import('../image/index.js');
   return (await openImageStore(ctx).list()).length;
 }
+
+export interface ImageUsage {
+  sum: UsageOf;
+  list: { id: string; repository: string; tag: string; created: string; size: number; users: number }[];
+}
+
+/** What images take, and by how many containers each is used. */
+export async function imageUsage(ctx: Context): Promise<ImageUsage> {
+  const { openImageStore } = await import('../image/index.js');
+  const images = await openImageStore(ctx).list();
+  const users = (id: string) => listContainers(ctx).filter((c) => c.image?.id === id).length;
+  const list = images.map((image) => {
+    const name = image.repoTags[0] ?? '<none>:<none>';
+    const colon = name.lastIndexOf(':');
+    return {
+      id: image.id,
+      repository: name.slice(0, colon),
+      tag: name.slice(colon + 1),
+      created: image.created,
+      size: image.size,
+      users: users(image.id),
+    };
+  });
+  // Layers that images share are on disk once.
+  const layers = new Map<string, { size: number; used: boolean }>();
+  for (const image of images) {
+    const used = users(image.id) > 0;
+    for (const layer of image.layers) {
+      const known = layers.get(layer.chainId);
+      layers.set(layer.chainId, { size: layer.size, used: used || (known?.used ?? false) });
+    }
+  }
+  return {
+    sum: {
+      ...sum([...layers.values()], (l) => l.used),
+      total: list.length,
+      active: list.filter((i) => i.users > 0).length,
+    },
+    list,
+  };
+}
+
+/** The container that has an image, for whoever wants to remove it. */
+export function imageUser(ctx: Context): (imageId: string) => string | undefined {
+  return (imageId) => listContainers(ctx).find((c) => c.image?.id === imageId)?.id;
+}

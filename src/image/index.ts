@@ -17,3 +17,4 @@ export {
   tarPadding,
 } from './tar/index.js';
 export type { Descriptor, Image, ImageLayer, Progress } from './types.js';
+export { untar } from './untar.js';

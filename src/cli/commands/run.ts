@@ -138,7 +138,7 @@ async function removeQuietly(ctx: Context, record: ContainerRecord): Promise<voi
 async function printTrace(io: Io, plan: LaunchPlan, times: readonly StepTime[]): Promise<void> {
   const { explainSteps } = await import('../../plan/index.js');
   const titles = new Map(explainSteps(plan).map((step) => [`${step.list} ${step.index}`, step.title]));
-  const first = times.reduce((least, t) => (t.start < least ? t.start : least), times[0]?.start ?? 0n);
+  const first = [...times].sort((a, b) => (a.start < b.start ? -1 : 1))[0]?.start ?? 0n;
   const micro = (ns: bigint) => (Number(ns) / 1000).toFixed(1);
   io.err('      at µs    took µs  step\n');
   for (const t of times) {

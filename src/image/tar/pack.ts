@@ -30,6 +30,10 @@ export interface PackOptions {
   layer?: boolean | undefined;
   /** Whether the root directory itself gets an entry. Default true for a layer, false else. */
   rootEntry?: boolean | undefined;
+  /** These names in the root directory alone, in this order. */
+  only?: readonly Buffer[] | undefined;
+  /** Directories that something else is mounted on go in empty. */
+  oneFilesystem?: boolean | undefined;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -62,25 +66,30 @@ interface Walk {
   options: PackOptions;
   /** Where an inode with several links was written first. */
   links: Map<string, Buffer>;
+  /** Device of the root directory. */
+  device: number;
 }
 
 function* members(root: number, options: PackOptions): Generator<Buffer> {
-  const walk: Walk = { options, links: new Map() };
   const fd = openat2(root, '.', constants.O_RDONLY | constants.O_DIRECTORY);
+  const walk: Walk = { options, links: new Map(), device: lstatat(fd, '')!.dev };
   try {
     if (options.rootEntry ?? options.layer) {
       yield tarHeader(entryOf(fd, EMPTY, lstatat(fd, '')!, Buffer.from('./'), 'directory', walk));
     }
     if (options.layer && isOpaque(fd, EMPTY)) yield whiteout(Buffer.from('.wh..wh..opq'));
-    yield* directory(fd, EMPTY, walk);
+    yield* directory(fd, EMPTY, walk, options.only);
   } finally {
     closeSync(fd);
   }
 }
 
-function* directory(fd: number, prefix: Buffer, walk: Walk): Generator<Buffer> {
-  const names = readdirFd(fd).map((e) => e.name);
-  names.sort(Buffer.compare);
+function* directory(fd: number, prefix: Buffer, walk: Walk, only?: readonly Buffer[]): Generator<Buffer> {
+  const names =
+    only ??
+    readdirFd(fd)
+      .map((e) => e.name)
+      .sort(Buffer.compare);
   for (const name of names) {
     const path = Buffer.concat([prefix, name]);
     try {
@@ -107,6 +116,7 @@ function* member(dir: number, name: Buffer, path: Buffer, walk: Walk): Generator
     if (walk.options.layer && isOpaque(dir, name)) {
       yield whiteout(Buffer.concat([withSlash, Buffer.from('.wh..wh..opq')]));
     }
+    if (walk.options.oneFilesystem && stat.dev !== walk.device) return;
     const fd = openat2(dir, name, constants.O_RDONLY | constants.O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS);
     try {
       yield* directory(fd, withSlash, walk);
