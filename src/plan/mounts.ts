@@ -1,6 +1,7 @@
 import { InvalidError } from '../base/index.js';
 import type { HostFacts } from '../host/index.js';
 import type { SpecMount } from '../spec/index.js';
+import { ownGroupMounts } from './cgroup-binds.js';
 import { ATTR, type MountOptions, MS, parseMountOptions } from './mount-options.js';
 import type { Step, StepOf } from './steps.js';
 
@@ -12,6 +13,8 @@ export interface MountSteps {
 export interface MountContext {
   userNamespace: boolean;
   cgroupNamespace: boolean;
+  /** The cgroup2 group that init is born in. */
+  into?: string | undefined;
   /** v1 groups that init is put into; the other hierarchies stay out of sight. undefined: not known, all are shown. */
   joined?: readonly string[] | undefined;
   host: { features: HostFacts['features']; cgroup: HostFacts['cgroup'] };
@@ -36,6 +39,10 @@ export function mountSteps(mount: SpecMount, c: MountContext): MountSteps {
   switch (mount.type ?? 'none') {
     case 'cgroup':
     case 'cgroup2':
+      if (!c.cgroupNamespace && c.joined && mount.type === 'cgroup' && c.host.cgroup.mode !== 'none') {
+        const groups = { into: c.into, joined: c.joined };
+        return ownGroupMounts(target, o, c.host.cgroup, groups, c.nextSlot);
+      }
       return { parent: [], init: cgroupMounts(target, o, c, mount.type === 'cgroup2') };
     case 'tmpfs':
       if (target === '/dev' && c.devSlot !== undefined) {

@@ -242,6 +242,7 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
     userNamespace: around.userNamespace,
     cgroupNamespace: around.fresh.has('cgroup'),
     joined: input.cgroup?.join,
+    into: input.cgroup?.into,
     host: input.host,
     nextSlot: around.nextSlot,
     devSlot,
