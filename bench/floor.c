@@ -184,7 +184,7 @@ static void Start(unsigned n) {
   int cgroup = -1;
   for (int i = 0; i < 2 && cgroup < 0; i++) {
     if (access(kGroups[i], F_OK) != 0 && i == 0 && access("/sys/fs/cgroup/unified", F_OK) != 0) continue;
-    snprintf(group, sizeof(group), "%s-%u", kGroups[i], n);
+    snprintf(group, sizeof(group), "%s-%d-%u", kGroups[i], (int)getpid(), n);
     if (mkdir(group, 0755) == 0) cgroup = (int)TRY(open(group, O_PATH | O_DIRECTORY | O_CLOEXEC));
   }
   if (cgroup < 0) Die("mkdir cgroup");

@@ -26,6 +26,8 @@ export interface Timed {
   user: number;
   system: number;
   status: number;
+  /** The last line that it wrote. */
+  last: string;
 }
 
 /**
@@ -36,6 +38,7 @@ export class Timer {
   readonly #child: ChildProcess;
   readonly #lines: Interface;
   readonly #waiting: ((line: string | undefined) => void)[] = [];
+  #ended = false;
 
   /** @param wrapper - a command that ends by executing what follows it, such as `unshare -m` */
   constructor(wrapper: readonly string[] = [], timer: string = program('timer')) {
@@ -46,6 +49,7 @@ export class Timer {
     this.#child.on('error', () => {});
     this.#child.stdin?.on('error', () => {});
     this.#lines.on('close', () => {
+      this.#ended = true;
       for (const w of this.#waiting.splice(0)) w(undefined);
     });
   }
@@ -56,14 +60,20 @@ export class Timer {
     const size = Buffer.alloc(4);
     size.writeUInt32LE(bytes.length);
     const line = await new Promise<string | undefined>((resolve) => {
+      if (this.#ended) return resolve(undefined);
       this.#waiting.push(resolve);
       this.#child.stdin?.write(Buffer.concat([size, bytes]));
     });
     if (line === undefined) throw new Error(`the timer for ${argv[0]} ended`);
-    const [wall = 0, user = 0, system = 0, , status = 0] = line.split(' ').map(Number);
-    if (status !== expected)
-      throw new Error(`${argv.slice(0, 3).join(' ')} … ended with exit status ${status}`);
-    return { wall, user, system, status };
+    const [wall = 0, user = 0, system = 0, , status = 0] = line.split(' ', 5).map(Number);
+    const last = line.split(' ').slice(5).join(' ');
+    if (status !== expected) throw new Error(`${argv[0]} ended with exit status ${status}: ${last}`);
+    return { wall, user, system, status, last };
+  }
+
+  /** Runs a command and gives the last line that it wrote. */
+  async output(argv: readonly string[]): Promise<string> {
+    return (await this.run(argv)).last;
   }
 
   close(): void {
@@ -76,7 +86,7 @@ export class Timer {
 export function output(argv: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(argv[0] as string, argv.slice(1), { encoding: 'utf8' }, (error, stdout, stderr) => {
-      if (error) reject(new Error(stderr.trim().split('\n').at(-1) || error.message));
+      if (error) reject(new Error(stderr.trim().split('\n')[0] || error.message));
       else resolve(stdout);
     });
   });

@@ -33,7 +33,7 @@ export function digits(value: number): string {
 
 /** `1.02 (1.00–1.04)` */
 export function ratioText(side: SideResult): string {
-  if (!side.ratio) return '';
+  if (!side.ratio || !Number.isFinite(side.ratio.median)) return '';
   return `${digits(side.ratio.median)} (${digits(side.ratio.low)}–${digits(side.ratio.high)})`;
 }
 
