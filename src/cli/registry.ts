@@ -261,6 +261,48 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'List port mappings or a specific mapping for the container',
     load: () => import('./commands/port.js'),
   },
+  {
+    paths: ['images', 'image ls', 'image list'],
+    summary: 'List images',
+    common: true,
+    load: () => import('./commands/images.js'),
+  },
+  {
+    paths: ['load', 'image load'],
+    summary: 'Load images from an archive, an OCI layout or standard input',
+    load: () => import('./commands/load.js'),
+  },
+  {
+    paths: ['import', 'image import'],
+    summary: 'Make an image from the tar or directory of a root filesystem',
+    load: () => import('./commands/import.js'),
+  },
+  {
+    paths: ['tag', 'image tag'],
+    summary: 'Give an image another name',
+    load: () => import('./commands/tag.js'),
+  },
+  {
+    paths: ['rmi', 'image rm', 'image remove'],
+    summary: 'Remove one or more images',
+    common: true,
+    load: () => import('./commands/rmi.js'),
+  },
+  {
+    paths: ['history', 'image history'],
+    summary: 'Show the history of an image',
+    load: () => import('./commands/history.js'),
+  },
+  {
+    paths: ['image inspect'],
+    summary: 'Display detailed information on one or more images',
+    load: () => import('./commands/image-inspect.js'),
+  },
+  {
+    paths: ['image prune'],
+    summary: 'Remove unused images',
+    load: () => import('./commands/image-prune.js'),
+  },
 ];
 
 let index: Map<string, CommandEntry> | undefined;

@@ -2,7 +2,15 @@ export type { ArchiveSource } from './archive.js';
 export type { ImportOptions } from './import.js';
 export type { HistoryEntry } from './inspect.js';
 export type { LoadOptions } from './load.js';
-export { canonical, familiar, isDigest, parseReference, type Reference, repositoryOf } from './reference.js';
+export {
+  canonical,
+  familiar,
+  isDigest,
+  parseReference,
+  type Reference,
+  repositoryOf,
+  splitName,
+} from './reference.js';
 export type { InUse, Removed } from './remove.js';
 export { ImageStore, openImageStore, type PullOptions } from './store.js';
 export {

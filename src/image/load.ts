@@ -51,7 +51,8 @@ export async function loadImages(
   }
   if (files.has('manifest.json')) {
     const data = files.read('manifest.json', MANIFEST_LIMIT);
-    if (data.toString('latin1', 0, 64).trimStart().startsWith('{')) return await loadDir(ctx, files, data, options);
+    if (data.toString('latin1', 0, 64).trimStart().startsWith('{'))
+      return await loadDir(ctx, files, data, options);
     return await loadDocker(ctx, files, data, options);
   }
   throw new ImageError('this archive holds no image: it has neither manifest.json nor index.json', {

@@ -96,3 +96,10 @@ export function familiar(name: string): string {
   const rest = name.slice(hub.length);
   return rest.startsWith('library/') ? rest.slice('library/'.length) : rest;
 }
+
+/** Repository and tag of a familiar name, as the columns of `images` have them; `<none>` without a name. */
+export function splitName(name: string | undefined): [repository: string, tag: string] {
+  if (name === undefined) return ['<none>', '<none>'];
+  const colon = name.lastIndexOf(':');
+  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, '<none>'];
+}
