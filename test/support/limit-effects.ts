@@ -264,11 +264,7 @@ export const EFFECTS: Effect[] = [
     skip: (rig) => (rig.host.features.psi.have ? undefined : 'this kernel has no PSI'),
     async run(rig) {
       // Two that want one CPU: each waits half of the time.
-      const pair = rig.start(
-        { cpu: { cpus: '0' } },
-        ['/bin/sh', '-c', `${loadProgram()} cpu 30 & exec ${loadProgram()} cpu 30`],
-        { held: true },
-      );
+      const pair = rig.start({ cpu: { cpus: '0' } }, [loadProgram(), 'pressure', '30'], { held: true });
       let report: (event: LimitEvent) => void = () => {};
       const first = new Promise<LimitEvent>((resolve) => {
         report = resolve;

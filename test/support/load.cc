@@ -1,6 +1,7 @@
 // Loads for the tests of limits, built statically so that it runs in any container:
 //   load memory BYTES [SECONDS]   touches BYTES, prints "touched N" after each MiB, then sleeps
 //   load cpu SECONDS              spins, prints the CPU seconds it got
+//   load pressure SECONDS         two processes that spin
 //   load forks N SECONDS          forks N sleeping children, prints how many were made and the errno's name
 //   of the first refusal load read DEVICE BYTES        reads with O_DIRECT in 64 KiB pieces, prints
 //   milliseconds load write FILE BYTES         the same, writing load cache FILE               reads a file
@@ -110,6 +111,10 @@ int main(int argc, char** argv) {
   if (!strcmp(verb, "memory"))
     return Memory(strtoull(argv[2], nullptr, 10), argc > 3 ? static_cast<unsigned>(atoi(argv[3])) : 0);
   if (!strcmp(verb, "cpu")) return Cpu(atof(argv[2]));
+  if (!strcmp(verb, "pressure")) {
+    if (fork() == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return Cpu(atof(argv[2]));
+  }
   if (!strcmp(verb, "cache")) return Cache(argv[2]);
   if (argc < 4) return 2;
   if (!strcmp(verb, "forks")) return Forks(atoi(argv[2]), static_cast<unsigned>(atoi(argv[3])));

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
+import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
 
 /**
@@ -73,6 +74,12 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
   }
   await rig[Symbol.asyncDispose]();
+  const place = new Place();
+  for (const { name, run } of CONTAINER_CHECKS) {
+    const effect: Effect = { name: `container: ${name}`, run: () => run(place) };
+    process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
+  }
+  await place[Symbol.asyncDispose]();
 }
 
 await main();

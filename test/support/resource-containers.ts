@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type Context, makeContext } from '../../src/base/index.js';
+import { findGroups } from '../../src/cgroup/index.js';
+import {
+  type ContainerRecord,
+  cpuPercent,
+  createContainer,
+  type EngineEvent,
+  findContainer,
+  pauseContainer,
+  readEvents,
+  recover,
+  removeContainer,
+  reportLimitEvents,
+  sampleStats,
+  startContainer,
+  stateOf,
+  topOf,
+  updateContainer,
+  waitContainer,
+} from '../../src/engine/index.js';
+import { metricsText } from '../../src/engine/metrics.js';
+import { hostFacts } from '../../src/host/index.js';
+import { type ContainerRequest, emptyRequest, type ResourceRequest } from '../../src/spec/index.js';
+import { loadProgram } from './load.js';
+
+/**
+ * Limits on real containers, through the engine. Run natively (whatever hierarchy the host has) and in the test VM.
+ */
+const MiB = 1024 ** 2;
+
+/** A root and state of their own, and containers whose only program is `load`. */
+export class Place implements AsyncDisposable {
+  readonly directory = mkdtempSync(path.join(os.tmpdir(), 'nsbox-test-limits-'));
+  readonly ctx: Context;
+  readonly rootfs = path.join(this.directory, 'fs');
+  readonly warnings: string[] = [];
+  #count = 0;
+
+  constructor() {
+    for (const name of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp'])
+      mkdirSync(path.join(this.rootfs, name), { recursive: true });
+    copyFileSync(loadProgram(), path.join(this.rootfs, 'bin/load'));
+    this.ctx = makeContext({
+      root: path.join(this.directory, 'root'),
+      state: path.join(this.directory, 'state'),
+      warn: (message) => this.warnings.push(message),
+    });
+  }
+
+  request(
+    command: string[],
+    resources: ResourceRequest,
+    more: Partial<ContainerRequest> = {},
+  ): ContainerRequest {
+    return {
+      ...emptyRequest(),
+      rootfs: this.rootfs,
+      name: `c${process.pid}-${this.#count++}`,
+      command: ['/bin/load', ...command],
+      networks: [{ network: 'none' }],
+      resources,
+      ...more,
+    };
+  }
+
+  async start(
+    command: string[],
+    resources: ResourceRequest,
+    more: Partial<ContainerRequest> = {},
+  ): Promise<ContainerRecord> {
+    const record = await createContainer(this.ctx, this.request(command, resources, more));
+    const launched = await startContainer(this.ctx, record);
+    launched?.monitor.close();
+    return record;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { listContainers } = await import('../../src/engine/index.js');
+    for (const record of listContainers(this.ctx)) await removeContainer(this.ctx, record, { force: true });
+    await recover(this.ctx);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+export interface ContainerCheck {
+  name: string;
+  run: (place: Place) => Promise<void>;
+}
+
+async function eventually<T>(
+  what: string,
+  look: () => T | undefined | false,
+  timeoutMs = 20_000,
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const value = look();
+    if (value) return value;
+    if (performance.now() > end) assert.fail(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const CONTAINER_CHECKS: ContainerCheck[] = [
+  {
+    name: 'a container that uses too much memory ends with 137 and is OOMKilled; one that is killed is not',
+    async run(place) {
+      const hog = await place.start(['memory', String(200 * MiB)], {
+        memory: 24 * MiB,
+        memorySwap: 24 * MiB,
+      });
+      assert.equal(await waitContainer(place.ctx, hog), 137);
+      assert.equal(stateOf(place.ctx, hog).exit?.oomKilled, true);
+      const killed = await place.start(['cpu', '60'], { memory: 24 * MiB });
+      const { pid } = await eventually('its pid', () => stateOf(place.ctx, killed).running);
+      process.kill(pid, 'SIGKILL');
+      assert.equal(await waitContainer(place.ctx, killed), 137);
+      assert.equal(stateOf(place.ctx, killed).exit?.oomKilled, false);
+    },
+  },
+  {
+    name: 'stats: CPU, memory, limit and processes of a container are what they should be',
+    async run(place) {
+      const half = await place.start(['cpu', '60'], { cpus: 0.5, memory: 64 * MiB, pidsLimit: 9 });
+      await eventually('its start', () => sampleStats(place.ctx, half).usage);
+      const first = sampleStats(place.ctx, half);
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      const second = sampleStats(place.ctx, half);
+      const percent = cpuPercent(first, second) ?? 0;
+      assert.ok(Math.abs(percent - 50) < 6, `${percent} %`);
+      assert.equal(second.memoryLimit, 64 * MiB);
+      assert.deepEqual(second.usage?.pids, { current: 1, limit: 9 });
+      const table = await topOf(place.ctx, half, []);
+      assert.equal(table.rows.length, 1);
+      assert.match(table.rows[0]?.at(-1) ?? '', /load cpu 60/);
+      const text = metricsText(place.ctx);
+      const line = text
+        .split('\n')
+        .find((l) => l.startsWith('container_spec_memory_limit_bytes') && l.includes(half.name));
+      assert.match(line ?? '', / 67108864$/);
+    },
+  },
+  {
+    name: 'update: holds at once, and after the next start',
+    async run(place) {
+      const record = await place.start(['memory', String(MiB), '600'], {
+        memory: 64 * MiB,
+        memorySwap: 64 * MiB,
+      });
+      const limit = (): number | null | undefined => sampleStats(place.ctx, record).usage?.memory.limit;
+      await eventually('its start', () => limit() === 64 * MiB);
+      await updateContainer(place.ctx, record, {
+        resources: { memory: 96 * MiB, memorySwap: 96 * MiB, pidsLimit: 7, cpus: 0.25 },
+      });
+      assert.equal(limit(), 96 * MiB);
+      assert.equal(sampleStats(place.ctx, record).usage?.pids.limit, 7);
+      await assert.rejects(
+        updateContainer(place.ctx, record, { resources: { memory: 128 * MiB } }),
+        /memoryswap/,
+      );
+      await removeFromRun(place, record);
+      const again = findContainer(place.ctx, record.id);
+      assert.equal(again.request.resources.memory, 96 * MiB);
+      (await startContainer(place.ctx, again))?.monitor.close();
+      await eventually('its second start', () => limit() === 96 * MiB);
+      assert.equal(sampleStats(place.ctx, record).usage?.pids.limit, 7);
+    },
+  },
+  {
+    name: 'a paused container can be removed, and one whose groups are gone',
+    async run(place) {
+      const paused = await place.start(['cpu', '60'], { pidsLimit: 5 });
+      await pauseContainer(place.ctx, paused);
+      assert.equal(stateOf(place.ctx, paused).status, 'paused');
+      await removeContainer(place.ctx, paused, { force: true });
+      const { cgroup } = hostFacts(place.ctx);
+      assert.deepEqual(findGroups(cgroup, paused.cgroup), { unified: null, v1: {} });
+    },
+  },
+  {
+    name: 'a parent of our choice: the container is below it, and its limit holds for all',
+    async run(place) {
+      const { cgroup } = hostFacts(place.ctx);
+      const parent = `/nsbox-test-parent-${process.pid}`;
+      const record = await place.start(
+        ['memory', String(MiB), '600'],
+        { memory: 32 * MiB },
+        { cgroupParent: parent },
+      );
+      const groups = await eventually('its group', () => {
+        const found = findGroups(cgroup, `${parent}/${record.id}`);
+        return found.unified ? found : undefined;
+      });
+      const pid = stateOf(place.ctx, record).running?.pid ?? 0;
+      assert.match(readFileSync(`/proc/${pid}/cgroup`, 'latin1'), new RegExp(`${parent}/${record.id}`));
+      assert.ok(groups.unified?.includes(parent));
+      await removeContainer(place.ctx, record, { force: true });
+      const { removeEmptyParents } = await import('../../src/cgroup/index.js');
+      removeEmptyParents(cgroup, `${parent}/x`);
+      assert.deepEqual(findGroups(cgroup, parent), { unified: null, v1: {} });
+    },
+  },
+  {
+    name: 'events: what limits do is told while somebody listens',
+    async run(place) {
+      const stop = new AbortController();
+      const seen: EngineEvent[] = [];
+      const reporting = reportLimitEvents(place.ctx, stop.signal, 0.3);
+      const listening = (async () => {
+        for await (const event of readEvents(place.ctx, { signal: stop.signal })) seen.push(event);
+      })();
+      const record = await place.start(['pressure', '4'], { cpusetCpus: '0' });
+      await eventually(
+        'a pressure event',
+        () => seen.some((e) => e.Action === 'pressure' && e.Actor.ID === record.id),
+        10_000,
+      );
+      stop.abort();
+      await Promise.all([reporting, listening]);
+    },
+  },
+];
+
+async function removeFromRun(place: Place, record: ContainerRecord): Promise<void> {
+  const { signalContainer } = await import('../../src/engine/index.js');
+  await signalContainer(place.ctx, record, 'KILL');
+  await waitContainer(place.ctx, record);
+}
