@@ -211,3 +211,17 @@ test('containers join the namespaces of another', { skip }, () => {
   assert.notEqual(ids('net', '--network', 'none'), of('net'));
   podman('rm', '-f', '-t', '0', 'first');
 });
+
+test("nsbox's own defaults are podman's: capabilities and seccomp", { skip }, async () => {
+  const fields = (status: string) => status.split('\n').filter((l) => /^(Cap|Seccomp)/.test(l));
+  const theirs = podman(...RUN, '--rm', 'box', 'cat', '/proc/self/status').stdout;
+  const { run } = await import('../../src/index.js');
+  const ours = await run({
+    rootfs: world.rootfs,
+    root: path.join(directory, 'nsbox-root'),
+    state: path.join(directory, 'nsbox-state'),
+    command: ['cat', '/proc/self/status'],
+  });
+  assert.deepEqual(fields(ours.stdout), fields(theirs));
+  assert.ok(fields(theirs).length >= 6);
+});

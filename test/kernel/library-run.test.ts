@@ -67,7 +67,7 @@ describe('library: run', { skip }, () => {
       assert.ok(uid >= 65_536, `uid ${uid}`);
       assert.match(status, /^NoNewPrivs:\s+1$/m);
       assert.match(status, /^Seccomp:\s+2$/m);
-      assert.match(status, /^CapEff:\s+00000000a80425fb$/m);
+      assert.match(status, /^CapEff:\s+00000000800405fb$/m);
     } finally {
       await s[Symbol.asyncDispose]();
     }
