@@ -91,7 +91,9 @@ export function summarise(
       side,
       samples: values,
       summary: medianInterval(values),
-      ...(side !== row.base && values.length > 0 && bases.length > 0 ? { ratio: compare(values, bases, noise) } : {}),
+      ...(side !== row.base && values.length > 0 && bases.length > 0
+        ? { ratio: compare(values, bases, noise) }
+        : {}),
       ...(why !== undefined ? { failed: why } : {}),
     };
   });

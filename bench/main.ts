@@ -14,6 +14,7 @@ import { type BenchResult, machine, readResult } from './result.js';
 import type { Setup } from './setup.js';
 import { densityRows } from './suites/density.js';
 import { gpuRows } from './suites/gpus.js';
+import { resourceRows } from './suites/resources.js';
 import { startRows } from './suites/start.js';
 import { cpuRows, diskRows, memoryRows, syscallRows } from './suites/work.js';
 import { REPOSITORY, Timer } from './timer.js';
@@ -25,6 +26,7 @@ const SUITES: Record<string, (setup: Setup) => Promise<Row[]> | Row[]> = {
   syscalls: syscallRows,
   disk: diskRows,
   density: densityRows,
+  resources: resourceRows,
   gpus: gpuRows,
 };
 

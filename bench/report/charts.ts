@@ -26,7 +26,7 @@ async function svg(spec: unknown): Promise<string> {
         labelFontSize: 12,
         titleFontSize: 12,
       },
-      legend: { labelColor: INK, titleColor: INK },
+      legend: { labelColor: INK, titleColor: INK, labelLimit: 400 },
     },
   };
   const compiled = compile({ ...base, ...(spec as object) } as Parameters<typeof compile>[0]).spec;
@@ -37,11 +37,7 @@ async function svg(spec: unknown): Promise<string> {
     .replaceAll(INK, 'var(--ink)')
     .replaceAll(ACCENT, 'var(--accent)')
     .replaceAll(FAINT, 'var(--faint)')
-    .replace(
-      /<svg [^>]*?width="(\d+)" height="(\d+)"/,
-      (_, w, h) =>
-        `<svg xmlns="http://www.w3.org/2000/svg" role="img" style="max-width:${w}px;width:100%;height:auto" width="${w}" height="${h}"`,
-    );
+    .replace('<svg ', '<svg role="img" style="max-width:100%;height:auto" ');
 }
 
 /** Ratios to bare with their intervals, and the line at 1.00. */
@@ -63,7 +59,7 @@ export function ratioChart(rows: readonly RowResult[]): Promise<string> {
     field: 'side',
     type: 'nominal',
     title: null,
-    legend: { orient: 'top', columns: 3 },
+    legend: { orient: 'top', columns: 2 },
     scale: { scheme: 'tableau10' },
   };
   const x = { type: 'quantitative', title: 'time ÷ bare (less is better)', scale: { zero: false } };
