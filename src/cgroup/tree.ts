@@ -160,7 +160,13 @@ export function isFrozen(groups: Groups): boolean {
 export function killAll(groups: Groups): void {
   const { unified } = groups;
   if (unified && existsSync(`${unified}/cgroup.kill`)) {
-    writeGroupFile(unified, 'cgroup.kill', '1');
+    try {
+      writeFileSync(`${unified}/cgroup.kill`, '1');
+    } catch (error) {
+      // Its monitor removed it at this moment: nobody is left to kill.
+      if (!isErrno(error, 'ENOENT', 'ENODEV'))
+        throw fromErrno(`kill what is in ${unified}`, error, { path: unified });
+    }
     return;
   }
   // Linux before 5.14, or v1: round after round, until nobody is left to fork. A frozen v1 group must be thawed to die.
