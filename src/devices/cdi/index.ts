@@ -6,10 +6,6 @@ import { parseQualifiedName } from './names.js';
 import { type CdiRegistry, readRegistry } from './registry.js';
 import type { CdiSpec } from './schema.js';
 
-export { readCdiSpec } from './read.js';
-export { CDI_DIRECTORIES, type CdiEntry, type CdiRegistry, readRegistry } from './registry.js';
-export type { CdiDevice, CdiEdits, CdiSpec } from './schema.js';
-
 /**
  * What the named CDI devices change: what their file says of all its devices, once, then each device's own, in the
  * order given.
