@@ -225,6 +225,7 @@ void Launcher::Init(int socket) {
       if (static_cast<int>(i) < in.fd_count) run_.slots.set(slot, in.fds[i]);
     }
     more = in.reader.u32() != 0;
+    run_.pid = static_cast<pid_t>(in.reader.u32());
   }
   const Failure failure = RunList(run_, List::kInit);
   ReportFailure(run_.error_to, run_, failure);
@@ -247,7 +248,7 @@ bool Launcher::SendMounts() {
     Outgoing m(Message::kGo);
     m.u32(static_cast<uint32_t>(n));
     for (int i = 0; i < n; i++) m.u32(slots[i]);
-    m.u32(more ? 1 : 0);
+    m.u32(more ? 1 : 0).u32(static_cast<uint32_t>(run_.pid));
     if (!Send(socket_.get(), m, fds, n)) return false;
   }
   for (uint32_t i = first_mount_slot_; i < run_.slots.size(); i++) run_.slots.set(i, -1);

@@ -31,7 +31,7 @@ namespace nsbox {
 enum class Message : uint32_t {
   kSync = 1,      // u32 point, u32 pid
   kGranted = 2,   // u32 point, u32 ok
-  kGo = 3,        // u32 count, u32 slot…; as many fds; u32 more
+  kGo = 3,        // u32 count, u32 slot…; as many fds; u32 more; u32 init's pid as the monitor sees it
   kTerminal = 4,  // + fd
   kReady = 5,     // u32 pid
   kStarted = 6,   // u32 pid

@@ -44,7 +44,7 @@ struct Run {
 
   // monitor
   int runtime = -1;        // control socket to the runtime; -1 when there is none or it has gone
-  pid_t pid = -1;          // of init, in the monitor's pid namespace
+  pid_t pid = -1;          // of init, in the monitor's pid namespace (init is told)
   int userns = -1;         // of the container
   uint32_t announced = 0;  // points that the runtime was told of (StepSync)
   bool replay = false;     // a restart: steps for the first run alone are left out

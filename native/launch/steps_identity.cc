@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
 #include <vector>
 
 #include "launch/steps.h"
@@ -146,7 +147,13 @@ Failure StepSeccomp(Run& run, Reader& r) {
   if (fd < 0) return Fail("seccomp");
   if (!(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)) return Ok();
   Fd notify(static_cast<int>(fd));
-  iovec iov{const_cast<char*>(state.data), state.size};
+  // Nobody knew the pid when the document was written: it is filled in where it says 0.
+  std::string document(state.data, state.size);
+  const std::string zero = "\"pid\":0", actual = "\"pid\":" + std::to_string(run.pid);
+  for (size_t at = 0; (at = document.find(zero, at)) != std::string::npos; at += actual.size()) {
+    document.replace(at, zero.size(), actual);
+  }
+  iovec iov{document.data(), document.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
   msghdr msg{};
   msg.msg_iov = &iov;

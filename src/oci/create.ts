@@ -134,7 +134,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
             fds: ['seccompFd'],
             pid: 0,
             metadata: spec.linux.seccomp.listenerMetadata ?? '',
-            state: state('creating', 0),
+            state: { ...state('creating', 0), pid: 0 },
           }),
         };
       }

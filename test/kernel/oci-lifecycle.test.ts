@@ -415,3 +415,41 @@ test('update changes limits, events shows figures', () => {
   assert.equal(stats.data.pids.limit, 20);
   assert.equal(stats.data.memory.usage.limit, 67108864);
 });
+
+test('seccomp: the listener gets the notify fd and the state, with the host pid', {
+  skip: existsSync('/usr/bin/python3') ? false : 'python3 is not installed',
+}, async () => {
+  const socket = path.join(world.directory, 'notify.sock');
+  const script = `
+import socket, json
+s = socket.socket(socket.AF_UNIX); s.bind('${socket}'); s.listen(1); print('ready', flush=True)
+c, _ = s.accept(); data, fds, _, _ = socket.recv_fds(c, 65536, 4)
+print(json.dumps({'fds': len(fds), 'state': json.loads(data)}), flush=True)`;
+  const listener = spawn('/usr/bin/python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  listener.stdout.on('data', (d: Buffer) => {
+    said += d.toString();
+  });
+  await world.until(() => said.includes('ready'), 'the listener');
+  const id = world.id();
+  world.create(
+    id,
+    world.bundle((s) => {
+      s.linux!.seccomp = {
+        defaultAction: 'SCMP_ACT_ALLOW',
+        listenerPath: socket,
+        listenerMetadata: 'meta',
+        syscalls: [{ names: ['swapon'], action: 'SCMP_ACT_NOTIFY' }],
+      };
+    }),
+  );
+  const { pid } = world.state(id) as { pid: number };
+  assert.equal(world.call(['start', id]).code, 0);
+  await world.until(() => said.includes('}'), 'the listener');
+  const message = JSON.parse(said.split('\n')[1]!) as { fds: number; state: Record<string, unknown> };
+  assert.equal(message.fds, 1);
+  assert.deepEqual(message.state['fds'], ['seccompFd']);
+  assert.equal(message.state['pid'], pid);
+  assert.equal(message.state['metadata'], 'meta');
+  assert.equal((message.state['state'] as { id: string; pid: number }).pid, pid);
+});
