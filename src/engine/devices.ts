@@ -1,7 +1,10 @@
+import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { Context } from '../base/index.js';
+import { type Context, isErrno } from '../base/index.js';
 import type { StagedEdits } from '../devices/index.js';
 import type { ContainerRequest } from '../spec/index.js';
+import { listContainers } from './containers.js';
+import { sandboxesDirectory } from './paths.js';
 
 /** Whether a request has anything to do with devices beyond those that every container has. */
 export function wantsDevices(request: ContainerRequest): boolean {
@@ -16,7 +19,7 @@ export function wantsDevices(request: ContainerRequest): boolean {
 /**
  * What devices and GPUs change, looked up at this moment. NSBOX_DRIVER_ROOT is the tree in which nodes and drivers are
  * looked for where that isn't the host's own (a driver container's root, a test's fake).
- * @param rootfs a plain directory, or the image's layers (lowest first) with the container's own one last
+ * @param rootfs a plain directory, or the image's layers, lowest first
  * @returns undefined where the request asks for none
  */
 export async function deviceEdits(
@@ -39,4 +42,19 @@ export async function deviceEdits(
     { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image },
   );
   return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
+}
+
+/**
+ * Removes what starts with devices keep in <root>/devices, where no container or sandbox could be using it. A start
+ * makes it anew.
+ */
+export function pruneDeviceFiles(ctx: Context): void {
+  // A start has its record, or its sandbox's directory, before it looks there.
+  if (listContainers(ctx).some((c) => wantsDevices(c.request))) return;
+  try {
+    if (readdirSync(sandboxesDirectory(ctx)).length > 0) return;
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+  rmSync(path.join(ctx.root, 'devices'), { recursive: true, force: true });
 }

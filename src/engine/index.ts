@@ -5,6 +5,7 @@ export * from './copy-tree.js';
 export * from './cp.js';
 export * from './create.js';
 export * from './detach-keys.js';
+export * from './devices.js';
 export * from './diff.js';
 export * from './disk-usage.js';
 export * from './doctor.js';

@@ -77,7 +77,7 @@ export async function prepareLaunch(
     ctx,
     request,
     image?.config.config?.Env ?? [],
-    image ? [...layers, paths.upper] : request.rootfs!,
+    image ? layers : request.rootfs!,
   );
   warnings.push(...(edits?.warnings ?? []));
   const { spec, seccomp } = await specOf(ctx, {
@@ -206,6 +206,18 @@ export async function startContainer(
   ctx: Context,
   record: ContainerRecord,
   options: StartOptions = {},
+): Promise<Launched | undefined> {
+  // One start at a time, and none while it is removed. What happened while we waited counts.
+  using _lock = await lockContainer(ctx, record.id);
+  const current = readContainer(ctx, record.id);
+  if (!current) throw new NotFoundError('container', record.name);
+  return startLocked(ctx, current, options);
+}
+
+async function startLocked(
+  ctx: Context,
+  record: ContainerRecord,
+  options: StartOptions,
 ): Promise<Launched | undefined> {
   const { request } = record;
   const state = containerState(ctx, record);

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { type Context, makeContext } from '../../src/base/index.js';
+import { pruneDeviceFiles } from '../../src/engine/devices.js';
 import { startSandbox } from '../../src/engine/sandbox.js';
 import { type ContainerRequest, emptyRequest, type ResolvedMount } from '../../src/spec/index.js';
 import { type Tree, writeTree } from '../support/device-tree.js';
@@ -276,4 +278,8 @@ test('failures name the cause and leave nothing behind', { skip }, async () => {
   // The monitors of earlier containers may still be removing theirs.
   for (let i = 0; i < 100 && left() !== ''; i++) await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(left(), '');
+  const ctx = makeContext({ root: `${dir}/root`, state: `${dir}/state`, env: {} });
+  assert.ok(existsSync(`${dir}/root/devices`));
+  pruneDeviceFiles(ctx);
+  assert.ok(!existsSync(`${dir}/root/devices`));
 });

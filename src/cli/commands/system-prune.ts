@@ -29,6 +29,7 @@ export const command = defineCommand({
       ['Containers', await engine.pruneContainers(ctx, filters)],
       ['Networks', await engine.pruneNetworks(ctx, filters)],
     ];
+    engine.pruneDeviceFiles(ctx);
     if (flags.volumes) parts.push(['Volumes', await engine.pruneVolumes(ctx, { filters })]);
     parts.push(['Images', await engine.pruneImages(ctx, flags.all, filters)]);
     let bytes = 0;
