@@ -85,6 +85,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/system-df.js'),
   },
   {
+    paths: ['system install-runtime'],
+    summary: 'Make containerd, CRI-O, podman and Docker know nsbox-oci',
+    load: () => import('./commands/system-install-runtime.js'),
+  },
+  {
+    paths: ['oci'],
+    summary: 'The OCI runtime command line, as bin/nsbox-oci has it',
+    load: () => import('./commands/oci.js'),
+  },
+  {
     paths: ['system prune'],
     summary: 'Remove unused data',
     load: () => import('./commands/system-prune.js'),
@@ -302,6 +312,30 @@ export const COMMANDS: readonly CommandEntry[] = [
     paths: ['image prune'],
     summary: 'Remove unused images',
     load: () => import('./commands/image-prune.js'),
+  },
+  {
+    paths: ['pull', 'image pull'],
+    summary: 'Download an image from a registry',
+    common: true,
+    load: () => import('./commands/pull.js'),
+  },
+  {
+    paths: ['push', 'image push'],
+    summary: 'Upload an image to a registry',
+    common: true,
+    load: () => import('./commands/push.js'),
+  },
+  {
+    paths: ['login'],
+    summary: 'Log in to a registry',
+    common: true,
+    load: () => import('./commands/login.js'),
+  },
+  {
+    paths: ['logout'],
+    summary: 'Log out from a registry',
+    common: true,
+    load: () => import('./commands/logout.js'),
   },
 ];
 

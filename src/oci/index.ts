@@ -1,1 +1,2 @@
+export * from './install.js';
 export { oci } from './oci.js';
