@@ -1,6 +1,6 @@
 /** nsbox as the bench uses it: its library in this process, and its command line. */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type RunOptions, type RunResult, run } from '../src/index.js';
 import { output, program, REPOSITORY } from './timer.js';
@@ -20,6 +20,7 @@ export interface Place {
 /** @param parent - a directory on a real filesystem; /var/tmp unless told */
 export async function makePlace(parent = '/var/tmp'): Promise<Place> {
   const directory = await mkdtemp(path.join(parent, 'nsbox-bench-'));
+  await chmod(directory, 0o755); // runtimes walk to it with the container's ids
   const rootfs = path.join(directory, 'rootfs');
   const scratch = path.join(directory, 'scratch');
   await mkdir(rootfs, { mode: 0o755 });

@@ -32,7 +32,7 @@ const V2_VIEW = [
   'sh',
 ];
 
-/** A chroot with newer peers, with the host's kernel filesystems and the bench's directory in it. */
+/** Another root with newer peers, with the host's kernel filesystems and the bench's directory in it. */
 function chrootView(root: string, shared: string): string[] {
   const script = [
     'r=$1 s=$2; shift 2',
@@ -40,7 +40,8 @@ function chrootView(root: string, shared: string): string[] {
     'for d in proc sys dev; do mount --rbind /$d "$r/$d"; done',
     'umount -R -l "$r/sys/fs/cgroup"; mount -t cgroup2 none "$r/sys/fs/cgroup"',
     'mount -t tmpfs none "$r/run"; mkdir -p "$r$s"; mount --bind "$s" "$r$s"',
-    'exec chroot "$r" "$@"',
+    // Not chroot: whoever is in one may not make user namespaces (user_namespaces(7)).
+    'cd "$r"; pivot_root . .; umount -l .; exec "$@"',
   ].join('; ');
   return ['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh', root, shared];
 }

@@ -20,7 +20,7 @@ class Helper {
   constructor(child: ChildProcess) {
     this.#child = child;
     child.stderr?.on('data', (c: Buffer) => {
-      this.#said = c.toString().trim();
+      this.#said ||= c.toString().trim();
     });
     child.stdin?.on('error', () => {});
     createInterface({ input: child.stdout as NodeJS.ReadableStream })
