@@ -1,10 +1,11 @@
-import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import { directoriesOf, findGroups, killAll, removeEmptyParents, removeGroups } from '../cgroup/index.js';
 import { removeTree, tryLock } from '../kernel/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
 import { claims, release } from './claims.js';
+import { lockContainer } from './container-lock.js';
 import { containerIds, isHeld, readContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory, sandboxesDirectory } from './paths.js';
@@ -18,13 +19,13 @@ import { factsOf } from './sandbox.js';
  * alone. Cheap where there is nothing to do.
  */
 export async function recover(ctx: Context): Promise<void> {
-  const live = new Set<string>();
+  const live = new Owners(ctx);
   for (const id of containerIds(ctx)) {
     if (await recoverContainer(ctx, id)) live.add(id);
   }
   for (const directory of [path.join(ctx.state, 'containers')]) {
     for (const name of names(directory)) {
-      if (!live.has(name) && !isHeld(path.join(directory, name, 'lock')))
+      if (!isHeld(path.join(directory, name, 'lock')) && !live.has(name))
         await removeTree(path.join(directory, name));
     }
   }
@@ -32,7 +33,7 @@ export async function recover(ctx: Context): Promise<void> {
   for (const directory of [namesDirectory(ctx), idsDirectory(ctx)]) {
     for (const [name, owner] of claims(directory)) {
       // One being made has its claim before its record: its lock tells.
-      if (!live.has(owner) && !isHeld(containerPaths(ctx, owner).lock))
+      if (!isHeld(containerPaths(ctx, owner).lock) && !live.has(owner))
         release(path.join(directory, name), owner);
     }
   }
@@ -41,10 +42,30 @@ export async function recover(ctx: Context): Promise<void> {
   await openNetworks(ctx).recover(live);
 }
 
+/**
+ * Those who may own something. What was made after we looked counts as well: has() looks again, so that a recovery
+ * takes nothing from a container that is being started meanwhile.
+ */
+class Owners extends Set<string> {
+  readonly #ctx: Context;
+  constructor(ctx: Context) {
+    super();
+    this.#ctx = ctx;
+  }
+  override has(id: string): boolean {
+    if (super.has(id)) return true;
+    const own = path.join(sandboxesDirectory(this.#ctx), id);
+    return existsSync(containerPaths(this.#ctx, id).data) || existsSync(own);
+  }
+}
+
 /** @returns whether the container (still) exists, or is being made by a living process */
 async function recoverContainer(ctx: Context, id: string): Promise<boolean> {
   const paths = containerPaths(ctx, id);
   if (isHeld(paths.lock)) return true;
+  // Whoever starts or removes it right now will do so to the end, or be recovered later.
+  using lock = await lockContainer(ctx, id, 0).catch(() => undefined);
+  if (!lock || isHeld(paths.lock)) return existsSync(paths.data);
   const record = readContainer(ctx, id);
   if (!record) {
     await removeTree(paths.data);

@@ -3,6 +3,7 @@ import { ConflictError, type Context, NsboxError } from '../base/index.js';
 import { findGroups, killAll, removeGroups } from '../cgroup/index.js';
 import { removeTree } from '../kernel/index.js';
 import { release } from './claims.js';
+import { lockContainer } from './container-lock.js';
 import { containerState, isHeld, listContainers, writeContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
@@ -27,6 +28,7 @@ export async function removeContainer(
   record: ContainerRecord,
   options: RemoveOptions = {},
 ): Promise<void> {
+  using _lock = await lockContainer(ctx, record.id);
   const { status } = containerState(ctx, record);
   const alive = status === 'running' || status === 'paused' || status === 'restarting';
   if (alive && !options.force) {

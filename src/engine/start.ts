@@ -1,13 +1,14 @@
 import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ConflictError, type Context, type NsboxError } from '../base/index.js';
+import { ConflictError, type Context, NotFoundError, type NsboxError } from '../base/index.js';
 import { launchCgroup, planCgroup, readyCgroups } from '../cgroup/index.js';
 import { readSmall } from '../host/index.js';
 import type { NetworkSettings } from '../network/index.js';
 import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
 import type { NamespaceType, ResolvedMount } from '../spec/index.js';
 import { ensureDirectory, writeRecord } from '../state/index.js';
-import { containerState, findContainer } from './containers.js';
+import { lockContainer } from './container-lock.js';
+import { containerState, findContainer, readContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
 import { deviceEdits } from './devices.js';
 import { keepConfig } from './keep.js';
