@@ -8,6 +8,7 @@ export { imageFiles } from './image-files.js';
 export type { GpuInfo } from './inventory.js';
 export * from './lazy.js';
 export type { GpuUsage, Nvml, NvmlData } from './nvml.js';
+export { type DockerDeviceRequest, dockerDeviceRequests } from './requests.js';
 export * from './resolve.js';
 export { parseDeviceRule } from './rules.js';
 export { type StagedEdits, stageEdits } from './stage.js';

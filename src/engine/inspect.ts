@@ -1,4 +1,5 @@
 import type { Context } from '../base/index.js';
+import { dockerDeviceRequests, isQualifiedName } from '../devices/index.js';
 import type { ContainerRequest, ImageConfig } from '../spec/index.js';
 import { directorySize } from './disk-usage.js';
 import { type ContainerNetworks, networkStateOf, type PortState } from './network-state.js';
@@ -225,11 +226,14 @@ function hostConfig(request: ContainerRequest, networks: ContainerNetworks): obj
     CpusetMems: r.cpusetMems ?? '',
     PidsLimit: r.pidsLimit ?? null,
     BlkioWeight: r.blkioWeight ?? 0,
-    Devices: request.devices.map((d) => ({
-      PathOnHost: d.source,
-      PathInContainer: d.target,
-      CgroupPermissions: d.permissions,
-    })),
+    Devices: request.devices
+      .filter((d) => !isQualifiedName(d.source))
+      .map((d) => ({
+        PathOnHost: d.source,
+        PathInContainer: d.target,
+        CgroupPermissions: d.permissions,
+      })),
+    DeviceRequests: dockerDeviceRequests(request.devices, request.gpus),
     DeviceCgroupRules: request.deviceCgroupRules.length > 0 ? request.deviceCgroupRules : null,
     Ulimits: request.ulimits.map((u) => ({ Name: u.name, Hard: u.hard, Soft: u.soft })),
   };

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../../src/base/index.js';
-import { type DeviceEdits, resolveDevices } from '../../src/devices/index.js';
+import { type DeviceEdits, dockerDeviceRequests, resolveDevices } from '../../src/devices/index.js';
 import { memoryFiles, type Tree } from '../support/device-tree.js';
 import { type GpuTreeOptions, gpuTree, imageTree, pciDevice, pciOf, uuidOf } from '../support/gpu-tree.js';
 
@@ -255,4 +255,22 @@ test('nvidia.com/gpu works without CDI files, from what is found', async () => {
     { files: memoryFiles(gpuTree({ gpus: 2 })), arch: 'x64' },
   );
   assert.ok(paths(edits).includes('/dev/nvidia1') && !paths(edits).includes('/dev/nvidia0'));
+});
+
+test("DeviceRequests of inspect, in Docker's words", () => {
+  const of = (gpus?: string, ...names: string[]) =>
+    dockerDeviceRequests(
+      names.map((source) => ({ source, target: source, permissions: 'rwm' })),
+      gpus,
+    );
+  assert.equal(of(undefined, '/dev/fuse'), null);
+  const gpu = { Driver: '', Count: 0, DeviceIDs: null, Capabilities: [['gpu']], Options: {} };
+  assert.deepEqual(of('all'), [{ ...gpu, Count: -1 }]);
+  assert.deepEqual(of('2'), [{ ...gpu, Count: 2 }]);
+  assert.deepEqual(of('"device=0,1","capabilities=utility"'), [
+    { ...gpu, DeviceIDs: ['0', '1'], Capabilities: [['gpu', 'utility']] },
+  ]);
+  assert.deepEqual(of(undefined, 'vendor.com/x=a', '/dev/fuse'), [
+    { Driver: 'cdi', Count: 0, DeviceIDs: ['vendor.com/x=a'], Capabilities: null, Options: {} },
+  ]);
 });
