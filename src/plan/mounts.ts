@@ -18,6 +18,8 @@ export interface MountContext {
   /** v1 groups that init is put into; the other hierarchies stay out of sight. undefined: not known, all are shown. */
   joined?: readonly string[] | undefined;
   host: { features: HostFacts['features']; cgroup: HostFacts['cgroup'] };
+  /** The container's own cgroup v1 groups: only hierarchies in which it has one are shown to it. */
+  v1Groups: readonly string[];
   /** The next free slot. */
   nextSlot: () => number;
   /** Slot of the tmpfs already made for /dev. */
@@ -156,7 +158,10 @@ function cgroupMounts(target: string, o: MountOptions, c: MountContext, only2: b
   });
   if (cgroup.mode === 'none') return [];
   if (!c.cgroupNamespace && c.userNamespace) return []; // the kernel lets only the owner of the namespace mount it
-  if (cgroup.mode === 'unified' || only2) return [two(target)];
+  const own = Object.entries(cgroup.v1).filter(([, mountPoint]) =>
+    c.v1Groups.some((group) => group.startsWith(`${mountPoint}/`)),
+  );
+  if (cgroup.mode === 'unified' || only2 || (cgroup.unified && own.length === 0)) return [two(target)];
   const steps: Step[] = [
     {
       op: 'mountFs',
@@ -172,7 +177,7 @@ function cgroupMounts(target: string, o: MountOptions, c: MountContext, only2: b
     },
   ];
   const seen = new Map<string, string[]>();
-  for (const [controller, mountPoint] of Object.entries(cgroup.v1)) {
+  for (const [controller, mountPoint] of own) {
     // Where init is in no group of its own, it would see the host's.
     if (c.cgroupNamespace && c.joined && !c.joined.some((group) => group.startsWith(`${mountPoint}/`)))
       continue;
