@@ -14,6 +14,7 @@ import { type BenchResult, machine, readResult } from './result.js';
 import type { Setup } from './setup.js';
 import { densityRows } from './suites/density.js';
 import { gpuRows } from './suites/gpus.js';
+import { ociRows } from './suites/oci.js';
 import { resourceRows } from './suites/resources.js';
 import { startRows } from './suites/start.js';
 import { cpuRows, diskRows, memoryRows, syscallRows } from './suites/work.js';
@@ -28,6 +29,7 @@ const SUITES: Record<string, (setup: Setup) => Promise<Row[]> | Row[]> = {
   density: densityRows,
   resources: resourceRows,
   gpus: gpuRows,
+  oci: ociRows,
 };
 
 const USAGE = `Usage: npm run bench -- [OPTIONS] [SUITE…]
