@@ -150,9 +150,9 @@ export class BlobWriter implements Disposable {
     this.#size += chunk.length;
   }
 
-  /** A cut connection: what came stays for the next try. */
-  keepPart(): void {
-    this.#keep = true;
+  /** Whether what came so far is to stay for the next try, should this one end now. */
+  keepPart(keep: boolean): void {
+    this.#keep = keep;
   }
 
   /**

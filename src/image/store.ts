@@ -21,7 +21,6 @@ import type { Image, Progress } from './types.js';
 
 export interface PullOptions {
   platform?: string | undefined;
-  allTags?: boolean | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -61,6 +60,7 @@ export class ImageStore {
     options: PullOptions & { pull?: 'always' | 'missing' | 'never' | undefined } = {},
   ): Promise<Image> {
     const policy = options.pull ?? 'missing';
+    if (policy === 'always') return this.pull(refOrId, options);
     try {
       const image = await this.resolve(refOrId);
       const { platformMismatch } = await import('./platform.js');
@@ -73,7 +73,37 @@ export class ImageStore {
       // What can only be an id is in no registry.
       if (/^(sha256:)?[0-9a-f]{64}$/.test(refOrId)) throw error;
     }
-    throw new NotFoundError('image', refOrId);
+    return this.pull(refOrId, options);
+  }
+
+  /** Fetches an image from its registry and unpacks it. @throws NotFoundError, ImageError */
+  async pull(reference: string, options: PullOptions = {}): Promise<Image> {
+    await this.#writeOut();
+    const { pullImage } = await import('./registry/index.js');
+    return this.#show(await pullImage(this.#ctx, reference, options));
+  }
+
+  /** Fetches every tag of a repository. */
+  async pullAll(reference: string, options: PullOptions = {}): Promise<Image[]> {
+    const { pullAllTags } = await import('./registry/index.js');
+    return (await pullAllTags(this.#ctx, reference, options)).map((record) => this.#show(record));
+  }
+
+  /** Sends an image to the registry that its name says. @throws NotFoundError, ImageError REGISTRY */
+  async push(reference: string, options: Pick<PullOptions, 'onProgress' | 'signal'> = {}) {
+    const { pushImage } = await import('./registry/index.js');
+    return pushImage(this.#ctx, await this.#find(reference), reference, options);
+  }
+
+  /** Checks credentials with a registry and stores them where Docker does. @returns where */
+  async login(server: string | undefined, username: string, password: string): Promise<string> {
+    const { login } = await import('./registry/index.js');
+    return login(this.#ctx, server, username, password);
+  }
+
+  async logout(server: string | undefined) {
+    const { logout } = await import('./registry/index.js');
+    return logout(this.#ctx, server);
   }
 
   /** Sees to it that every layer of an image is unpacked; a no-op where they are. */

@@ -1,0 +1,267 @@
+import { type Context, ImageError, NotFoundError } from '../../base/index.js';
+import { MANIFEST_LIMIT } from '../documents.js';
+import { type Reference, repositoryOf } from '../reference.js';
+import { MEDIA } from '../types.js';
+import { type Credentials, credentialsFor } from './credentials.js';
+import { type HttpRequest, type HttpResponse, isInsecure, isLoopback, readBody, request } from './http.js';
+
+const ACCEPT = [MEDIA.ociIndex, MEDIA.dockerList, MEDIA.ociManifest, MEDIA.dockerManifest].join(', ');
+const TRIES = 5;
+/** A registry that asks for a longer pause than this is as good as down. */
+const LONGEST_PAUSE_MS = 60_000;
+
+/**
+ * One repository of one registry, to the distribution spec: base URL and token are found with the first request and
+ * kept.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
+ */
+export class Registry {
+  readonly #ctx: Context;
+  readonly #ref: Reference;
+  #base: URL | undefined;
+  #authorization: string | undefined;
+  #credentials: Credentials | undefined | null = null;
+  readonly #signal: AbortSignal | undefined;
+  /** Scope to ask a token for: `pull`, or `pull,push`. */
+  readonly #actions: string;
+  readonly #alsoPull: string | undefined;
+
+  constructor(
+    ctx: Context,
+    ref: Reference,
+    options: {
+      actions?: 'pull' | 'pull,push' | undefined;
+      /** Another repository to have the right to read, for mounts across repositories. */
+      alsoPull?: string | undefined;
+      credentials?: Credentials | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ) {
+    this.#ctx = ctx;
+    this.#ref = ref;
+    this.#actions = options.actions ?? 'pull';
+    this.#alsoPull = options.alsoPull;
+    this.#signal = options.signal;
+    if (options.credentials) this.#credentials = options.credentials;
+  }
+
+  /** GET, with what went wrong in words. The body must be read or destroyed. */
+  get(path: string, headers: Record<string, string> = {}): Promise<HttpResponse> {
+    return this.send(path, { headers });
+  }
+
+  /** A manifest or index by tag or digest. */
+  async manifest(tagOrDigest: string): Promise<{ data: Buffer; mediaType: string | undefined }> {
+    const response = await this.send(`manifests/${tagOrDigest}`, { headers: { accept: ACCEPT } });
+    if (response.status === 404) {
+      response.body.destroy();
+      throw new NotFoundError(
+        'image',
+        `${repositoryOf(this.#ref)}${tagOrDigest.includes(':') ? '@' : ':'}${tagOrDigest}`,
+        {
+          hint: `the registry ${this.#ref.domain} has no such tag`,
+        },
+      );
+    }
+    await this.expect(response, [200], `the manifest of ${repositoryOf(this.#ref)}`);
+    const data = await readBody(response, MANIFEST_LIMIT);
+    return { data, mediaType: response.headers['content-type']?.split(';')[0] };
+  }
+
+  async tags(): Promise<string[]> {
+    const out: string[] = [];
+    let next: string | undefined = 'tags/list?n=1000';
+    while (next !== undefined) {
+      const response: HttpResponse = await this.send(next, {});
+      await this.expect(response, [200], `the tags of ${repositoryOf(this.#ref)}`);
+      const page = JSON.parse((await readBody(response, MANIFEST_LIMIT)).toString()) as {
+        tags?: string[] | null;
+      };
+      out.push(...(page.tags ?? []));
+      const link = /<([^>]+)>;\s*rel="?next/.exec(String(response.headers['link'] ?? ''))?.[1];
+      next = link === undefined ? undefined : new URL(link, response.url).href;
+    }
+    return out;
+  }
+
+  /**
+   * Sends a request below /v2/REPOSITORY/ (or to an absolute URL the registry gave), authenticating when asked to and
+   * retrying what a registry says is passing: 429 and 5xx, honouring Retry-After.
+   */
+  async send(path: string, options: HttpRequest): Promise<HttpResponse> {
+    let refused = 0;
+    for (let tries = 1; ; tries++) {
+      const response = await this.#once(path, options);
+      if (response.status === 401 && refused++ === 0 && canRepeat(options)) {
+        response.body.resume();
+        await this.#authenticate(String(response.headers['www-authenticate'] ?? ''));
+        tries--;
+        continue;
+      }
+      const passing = response.status === 429 || (response.status >= 500 && response.status !== 501);
+      if (!passing || tries >= TRIES || !canRepeat(options)) return response;
+      const pause = pauseOf(String(response.headers['retry-after'] ?? ''), tries);
+      if (pause > LONGEST_PAUSE_MS) return response;
+      response.body.destroy();
+      await sleep(pause, this.#signal);
+    }
+  }
+
+  async #once(path: string, options: HttpRequest): Promise<HttpResponse> {
+    const headers: Record<string, string> = { ...options.headers };
+    const base = this.#base ?? (await this.#findBase());
+    const url = /^https?:/.test(path) ? new URL(path) : new URL(path, base);
+    // A token is for the registry's own host, wherever it sends us.
+    if (this.#authorization && url.host === base.host) headers['authorization'] = this.#authorization;
+    return request(this.#ctx, url, { signal: this.#signal, ...options, headers });
+  }
+
+  /** https; plain http where a loopback or insecure registry doesn't speak TLS. */
+  async #findBase(): Promise<URL> {
+    const mirror = mirrorOf(this.#ctx, this.#ref.domain);
+    const host = this.#ref.domain === 'docker.io' ? 'registry-1.docker.io' : this.#ref.domain;
+    const root = mirror ?? `https://${host}`;
+    const below = (at: string) => new URL(`/v2/${this.#ref.path}/`, at);
+    const name = new URL(root).hostname;
+    if (!mirror && (isLoopback(name) || isInsecure(this.#ctx, host))) {
+      try {
+        const response = await request(this.#ctx, new URL('/v2/', root), { signal: this.#signal });
+        response.body.destroy();
+      } catch (error) {
+        const code = ((error as Error).cause as { code?: string } | undefined)?.code ?? '';
+        if (/CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code)) throw error;
+        this.#base = below(`http://${host}`);
+        return this.#base;
+      }
+    }
+    this.#base = below(root);
+    return this.#base;
+  }
+
+  /** Answers a 401: basic, or a token from where the registry says. */
+  async #authenticate(challenge: string): Promise<void> {
+    if (this.#credentials === null) this.#credentials = await credentialsFor(this.#ctx, this.#ref.domain);
+    const credentials = this.#credentials;
+    if (/^basic/i.test(challenge)) {
+      if (credentials) this.#authorization = basic(credentials);
+      return;
+    }
+    const fields = Object.fromEntries([...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((m) => [m[1]!, m[2]!]));
+    if (!/^bearer/i.test(challenge) || !fields['realm']) return;
+    const realm = new URL(fields['realm']);
+    const own = new URL(this.#base!).hostname;
+    if (realm.protocol !== 'https:' && !isLoopback(realm.hostname) && !isInsecure(this.#ctx, realm.host)) {
+      throw new ImageError(`${own} wants credentials sent in the clear to ${realm.host}`, {
+        code: 'REGISTRY',
+      });
+    }
+    const scopes = [`repository:${this.#ref.path}:${this.#actions}`];
+    if (this.#alsoPull) scopes.push(`repository:${this.#alsoPull}:pull`);
+    let response: HttpResponse;
+    if (credentials?.identityToken) {
+      const form = new URLSearchParams({
+        grant_type: 'refresh_token',
+        service: fields['service'] ?? '',
+        client_id: 'nsbox',
+        refresh_token: credentials.identityToken,
+        scope: scopes.join(' '),
+      });
+      response = await request(this.#ctx, realm, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: Buffer.from(form.toString()),
+        signal: this.#signal,
+      });
+    } else {
+      if (fields['service']) realm.searchParams.set('service', fields['service']);
+      for (const scope of scopes) realm.searchParams.append('scope', scope);
+      response = await request(this.#ctx, realm, {
+        headers: credentials ? { authorization: basic(credentials) } : {},
+        signal: this.#signal,
+      });
+    }
+    if (response.status === 401 || response.status === 403) {
+      response.body.destroy();
+      throw this.denied();
+    }
+    await this.expect(response, [200], 'a token');
+    const answer = JSON.parse((await readBody(response, 1 << 20)).toString()) as {
+      token?: string;
+      access_token?: string;
+    };
+    this.#authorization = `Bearer ${answer.token ?? answer.access_token ?? ''}`;
+  }
+
+  denied(): ImageError {
+    return new ImageError(
+      `the registry ${this.#ref.domain} denies access to ${this.#ref.path}` +
+        (this.#credentials ? ' with the stored credentials' : ''),
+      { code: 'REGISTRY', hint: `does it exist? \`nsbox login ${this.#ref.domain}\` stores credentials` },
+    );
+  }
+
+  /** Turns any other status into an error that quotes the registry. */
+  async expect(response: HttpResponse, statuses: readonly number[], what: string): Promise<void> {
+    if (statuses.includes(response.status)) return;
+    if (response.status === 401 || response.status === 403) {
+      response.body.destroy();
+      throw this.denied();
+    }
+    let said = '';
+    try {
+      const answer = JSON.parse((await readBody(response, 64 * 1024)).toString()) as {
+        errors?: { code?: string; message?: string }[];
+      };
+      said = (answer.errors ?? []).map((e) => e.message || e.code).join('; ');
+    } catch {
+      // No JSON: the status has to do.
+    }
+    throw new ImageError(
+      `the registry ${this.#ref.domain} refuses ${what}: status ${response.status}${said ? ` (${said})` : ''}`,
+      {
+        code: 'REGISTRY',
+        hint: response.status === 429 ? 'too many requests: log in, or try later' : undefined,
+      },
+    );
+  }
+}
+
+function canRepeat(options: HttpRequest): boolean {
+  return options.body === undefined || Buffer.isBuffer(options.body);
+}
+
+function basic(c: Credentials): string {
+  return `Basic ${Buffer.from(`${c.username}:${c.password}`).toString('base64')}`;
+}
+
+/** Milliseconds to wait: what Retry-After says (seconds or a date), else 0.25 s doubling, with some chance in it. */
+function pauseOf(header: string, tries: number): number {
+  if (/^\d+$/.test(header)) return Number(header) * 1000;
+  const date = Date.parse(header);
+  if (!Number.isNaN(date)) return Math.max(0, date - Date.now());
+  return 250 * 2 ** (tries - 1) * (0.75 + Math.random() / 2);
+}
+
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal?.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    if (signal?.aborted) stop();
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+}
+
+/** NSBOX_REGISTRY_MIRRORS: `docker.io=https://mirror.example,…`. */
+function mirrorOf(ctx: Context, domain: string): string | undefined {
+  for (const entry of (ctx.env['NSBOX_REGISTRY_MIRRORS'] ?? '').split(',')) {
+    const [from, to] = entry.trim().split('=');
+    if (from === domain && to) return to;
+  }
+  return undefined;
+}

@@ -1,0 +1,224 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import type { IncomingMessage, RequestOptions } from 'node:http';
+import path from 'node:path';
+import { type Context, ImageError } from '../../base/index.js';
+
+export interface HttpRequest {
+  method?: string | undefined;
+  headers?: Record<string, string> | undefined;
+  /** Whole, or in pieces with a content-length among the headers. */
+  body?: Buffer | AsyncIterable<Buffer> | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface HttpResponse {
+  status: number;
+  headers: IncomingMessage['headers'];
+  /** Must be read or destroyed. */
+  body: IncomingMessage;
+  /** After redirects. */
+  url: URL;
+}
+
+/** A connection that says nothing for this long is given up. */
+const SILENCE_MS = 60_000;
+const REDIRECTS = 5;
+
+/**
+ * One HTTP request, redirects followed for GET and HEAD (without the authorization once the host changes: storage
+ * behind a registry signs its URLs). Proxies as curl reads them: HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
+ * @throws ImageError REGISTRY where the host can't be reached or the certificate isn't trusted
+ */
+export async function request(ctx: Context, url: URL, options: HttpRequest = {}): Promise<HttpResponse> {
+  let at = url;
+  let headers = { ...options.headers };
+  for (let hops = 0; ; hops++) {
+    const response = await once(ctx, at, { ...options, headers });
+    const location = response.headers.location;
+    const safe = options.method === undefined || options.method === 'GET' || options.method === 'HEAD';
+    if (!safe || location === undefined || ![301, 302, 303, 307, 308].includes(response.status))
+      return response;
+    response.body.destroy();
+    if (hops === REDIRECTS) throw new ImageError(`${url.host} redirects too often`, { code: 'REGISTRY' });
+    const next = new URL(location, at);
+    if (at.protocol === 'https:' && next.protocol !== 'https:') {
+      throw new ImageError(`${at.host} redirects from https to ${next.protocol}//${next.host}`, {
+        code: 'REGISTRY',
+      });
+    }
+    if (next.host !== at.host) {
+      headers = Object.fromEntries(
+        Object.entries(headers).filter(([k]) => k.toLowerCase() !== 'authorization'),
+      );
+    }
+    at = next;
+  }
+}
+
+async function once(ctx: Context, url: URL, options: HttpRequest): Promise<HttpResponse> {
+  const secure = url.protocol === 'https:';
+  const settings: RequestOptions & {
+    ca?: (string | Buffer)[];
+    rejectUnauthorized?: boolean;
+    servername?: string;
+  } = {
+    method: options.method ?? 'GET',
+    headers: { 'user-agent': 'nsbox', ...options.headers },
+    signal: options.signal,
+  };
+  if (secure) {
+    const ca = await authorities(ctx, url.host);
+    if (ca) settings.ca = ca;
+    if (isInsecure(ctx, url.host)) settings.rejectUnauthorized = false;
+  }
+  const proxy = proxyFor(ctx, url);
+  try {
+    if (proxy && secure) {
+      const { tunnel } = await import('./proxy.js');
+      settings.createConnection = await tunnel(proxy, url, settings);
+    }
+    const { request: send } = secure ? await import('node:https') : await import('node:http');
+    const target = proxy && !secure ? viaProxy(proxy, url, settings) : url;
+    return await new Promise<HttpResponse>((resolve, reject) => {
+      const req = send(target, settings, (body) => {
+        body.setTimeout(SILENCE_MS, () => body.destroy(new Error(`no data from ${url.host} for a minute`)));
+        resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
+      });
+      req.setTimeout(SILENCE_MS, () => req.destroy(new Error(`no answer from ${url.host} for a minute`)));
+      req.on('error', reject);
+      void sendBody(req, options.body).catch((error: unknown) => req.destroy(error as Error));
+    });
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw unreachable(url, error);
+  }
+}
+
+async function sendBody(req: import('node:http').ClientRequest, body: HttpRequest['body']): Promise<void> {
+  if (body && !Buffer.isBuffer(body)) {
+    for await (const piece of body) {
+      // A copy: the source reuses its piece.
+      if (!req.write(Buffer.from(piece))) {
+        await new Promise<void>((resolve) => {
+          req.once('drain', resolve);
+          req.once('close', resolve);
+        });
+      }
+      if (req.destroyed) return;
+    }
+    req.end();
+  } else {
+    req.end(body);
+  }
+}
+
+function viaProxy(proxy: URL, url: URL, settings: RequestOptions): URL {
+  settings.path = url.href;
+  settings.headers = { ...settings.headers, host: url.host, ...proxyAuth(proxy) };
+  return proxy;
+}
+
+export function proxyAuth(proxy: URL): Record<string, string> {
+  if (proxy.username === '') return {};
+  const user = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  return { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` };
+}
+
+function proxyFor(ctx: Context, url: URL): URL | undefined {
+  const env = (name: string) => ctx.env[name.toLowerCase()] || ctx.env[name] || undefined;
+  const proxy = (url.protocol === 'https:' ? env('HTTPS_PROXY') : env('HTTP_PROXY')) ?? env('ALL_PROXY');
+  if (proxy === undefined || isLoopback(url.hostname)) return undefined;
+  const without = (env('NO_PROXY') ?? '').split(',').map((s) => s.trim().replace(/^\*?\./, ''));
+  if (
+    without.some((s) => s === '*' || (s !== '' && (url.hostname === s || url.hostname.endsWith(`.${s}`))))
+  ) {
+    return undefined;
+  }
+  return new URL(/^[a-z]+:\/\//.test(proxy) ? proxy : `http://${proxy}`);
+}
+
+/** localhost, 127.0.0.0/8, ::1: registries there may speak plain HTTP. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(hostname) || hostname === '[::1]';
+}
+
+/** Hosts in NSBOX_INSECURE_REGISTRIES (`a:5000,b`): plain HTTP and any certificate. */
+export function isInsecure(ctx: Context, host: string): boolean {
+  return (ctx.env['NSBOX_INSECURE_REGISTRIES'] ?? '').split(',').some((s) => s.trim() === host);
+}
+
+/** The usual authorities and those in /etc/docker/certs.d/HOST/*.crt; SSL_CERT_FILE replaces the usual ones. */
+async function authorities(ctx: Context, host: string): Promise<(string | Buffer)[] | undefined> {
+  const own: Buffer[] = [];
+  for (const base of ['/etc/nsbox/certs.d', '/etc/docker/certs.d']) {
+    try {
+      for (const name of readdirSync(path.join(base, host))) {
+        if (name.endsWith('.crt')) own.push(readFileSync(path.join(base, host, name)));
+      }
+    } catch {
+      // No such directory: no authority of this host's own.
+    }
+  }
+  const file = ctx.env['SSL_CERT_FILE'] || ctx.env['NODE_EXTRA_CA_CERTS'];
+  let extra: Buffer | undefined;
+  if (file) {
+    try {
+      extra = readFileSync(file);
+    } catch {
+      ctx.warn(`cannot read the certificates in ${file}`);
+    }
+  }
+  if (own.length === 0 && !extra) return undefined;
+  const { rootCertificates } = await import('node:tls');
+  return [...own, ...(extra ? [extra] : []), ...rootCertificates];
+}
+
+function unreachable(url: URL, error: unknown): ImageError {
+  const e = error as { code?: string; message?: string; errors?: { code?: string; message?: string }[] };
+  const first = e.errors?.[0] ?? e;
+  const code = first.code ?? '';
+  const reasons: Record<string, string> = {
+    ENOTFOUND: 'no such host',
+    EAI_AGAIN: 'the name cannot be resolved now',
+    ECONNREFUSED: 'connection refused',
+    ECONNRESET: 'the connection was cut',
+    EHOSTUNREACH: 'no route to the host',
+    ENETUNREACH: 'the network is unreachable',
+    ETIMEDOUT: 'timed out',
+  };
+  const certificate = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code);
+  return new ImageError(`cannot reach the registry ${url.host}: ${reasons[code] ?? first.message ?? code}`, {
+    code: 'REGISTRY',
+    errno: /^E[A-Z]+$/.test(code) ? code : undefined,
+    cause: error,
+    hint: certificate
+      ? `put its authority into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NSBOX_INSECURE_REGISTRIES`
+      : undefined,
+  });
+}
+
+/** A response's body, up to `limit` bytes. @throws ImageError where it is longer */
+export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const piece of response.body as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > limit) {
+        throw new ImageError(
+          `${response.url.host} answers with more than ${limit} bytes where a document is due`,
+          {
+            code: 'REGISTRY',
+          },
+        );
+      }
+      pieces.push(piece);
+    }
+  } catch (error) {
+    if (error instanceof ImageError) throw error;
+    throw unreachable(response.url, error);
+  } finally {
+    response.body.destroy();
+  }
+  return Buffer.concat(pieces);
+}
