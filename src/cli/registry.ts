@@ -337,6 +337,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     common: true,
     load: () => import('./commands/logout.js'),
   },
+  {
+    paths: ['save', 'image save'],
+    summary: 'Save images to an archive (streamed to STDOUT by default)',
+    load: () => import('./commands/save.js'),
+  },
+  {
+    paths: ['image verify'],
+    summary: 'Read blobs and unpacked layers again and compare them with their digests',
+    load: () => import('./commands/image-verify.js'),
+  },
+  {
+    paths: ['search'],
+    summary: 'Search for images (not supported)',
+    load: () => import('./commands/search.js'),
+  },
 ];
 
 let index: Map<string, CommandEntry> | undefined;

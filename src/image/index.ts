@@ -1,4 +1,5 @@
 export type { ArchiveSource } from './archive.js';
+export type { CommitOptions } from './commit.js';
 export type { ImportOptions } from './import.js';
 export type { HistoryEntry } from './inspect.js';
 export type { LoadOptions } from './load.js';
@@ -12,6 +13,7 @@ export {
   splitName,
 } from './reference.js';
 export type { InUse, Removed } from './remove.js';
+export type { ArchiveFormat } from './save.js';
 export { ImageStore, openImageStore, type PullOptions } from './store.js';
 export {
   type HeaderInput,
@@ -26,3 +28,4 @@ export {
 } from './tar/index.js';
 export type { Descriptor, Image, ImageLayer, Progress } from './types.js';
 export { untar } from './untar.js';
+export type { Damage } from './verify.js';

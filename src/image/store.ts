@@ -185,6 +185,30 @@ export class ImageStore {
     return this.#show(await importImage(this.#ctx, source, options));
   }
 
+  /** Writes images as one archive, see saveImages. */
+  async save(names: readonly string[], format: import('./save.js').ArchiveFormat = 'docker-archive') {
+    if (names.some(isHello)) await ensureHello(this.#ctx);
+    const { saveImages } = await import('./save.js');
+    return saveImages(this.#ctx, names, format);
+  }
+
+  /** Makes an image of a base and a container's changes. `base` is an image's id. */
+  async commit(
+    options: Omit<import('./commit.js').CommitOptions, 'base'> & { base?: string | undefined },
+  ): Promise<Image> {
+    await this.#writeOut();
+    const { commitImage } = await import('./commit.js');
+    const base = options.base === undefined ? undefined : await this.#find(options.base);
+    return this.#show(await commitImage(this.#ctx, { ...options, base }));
+  }
+
+  /** Reads blobs and layers again, see verifyImages. Without names: all images. */
+  async verify(names: readonly string[] = [], options: { repair?: boolean | undefined } = {}) {
+    const { verifyImages } = await import('./verify.js');
+    const images = names.length === 0 ? undefined : await Promise.all(names.map((name) => this.#find(name)));
+    return verifyImages(this.#ctx, { images, repair: options.repair });
+  }
+
   /** Removes a name or an image, see removeImage. */
   async remove(refOrId: string, options: Parameters<typeof import('./remove.js').removeImage>[2]) {
     const { removeImage } = await import('./remove.js');

@@ -13,4 +13,4 @@ export {
   sweepLayers,
 } from './land.js';
 export { settleLayer } from './settle.js';
-export { type Compression, compressionOf, decompress } from './stream.js';
+export { type Compression, compressionOf, decompress, PlainMeter } from './stream.js';

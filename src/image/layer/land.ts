@@ -173,20 +173,27 @@ function landOne(
 }
 
 /**
- * Unpacks a first layer whose digest isn't known beforehand (`import`).
+ * Unpacks a layer whose digest isn't known beforehand (`import`, `commit`).
+ * @param below chain IDs of the layers it goes onto, lowest first
  * @returns its record
  */
-export async function landUnknown(ctx: Context, source: AsyncIterable<Buffer>): Promise<LayerRecord> {
+export async function landUnknown(
+  ctx: Context,
+  source: AsyncIterable<Buffer>,
+  below: readonly string[] = [],
+): Promise<LayerRecord> {
   const name = `import-${randomBytes(8).toString('hex')}`;
   const lockFile = storePaths.lock(ctx, `layer-${name}`);
   using _lock = await acquireLock(lockFile);
   try {
     return await inTemporary(ctx, `${name}.tmp`, async (temporary) => {
       const result = await extract(ctx, source, temporary, Number.POSITIVE_INFINITY, undefined);
-      const placeFile = storePaths.lock(ctx, `layer-${hexOf(result.diffId)}`);
+      const chainId = chainIdOf(below.at(-1), result.diffId);
+      const placeFile = storePaths.lock(ctx, `layer-${hexOf(chainId)}`);
       using _place = await acquireLock(placeFile, { timeoutMs: WAIT_MS });
       try {
-        return layerRecord(ctx, result.diffId) ?? place(ctx, temporary, result.diffId, [], result);
+        const lowers = below.map((id) => layerFs(ctx, id));
+        return layerRecord(ctx, chainId) ?? place(ctx, temporary, chainId, lowers, result);
       } finally {
         rmSync(placeFile, { force: true });
       }
