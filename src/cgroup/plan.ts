@@ -87,6 +87,7 @@ export function planCgroup(
     warnings: [],
   };
   const asked = limitsOf(resources ?? {}).filter((l) => options.update || !isDefault(l));
+  checkCpus(asked, facts);
   const { v2, v1 } = place(asked, facts, options, plan.warnings);
   planUnified(plan, v2, facts, options);
   planLegacy(plan, v1, facts, options);
@@ -96,6 +97,35 @@ export function planCgroup(
   else if (plan.unified && facts.controllers.includes('memory'))
     plan.oomFile = `${plan.unified}/memory.events`;
   return plan;
+}
+
+/** @throws InvalidError, in Docker's words, for a CPU or memory node that isn't here */
+function checkCpus(limits: readonly Limit[], facts: CgroupFacts): void {
+  for (const [file, what, available] of [
+    ['cpuset.cpus', 'CPUs', facts.cpuset.cpus],
+    ['cpuset.mems', 'memory nodes', facts.cpuset.mems],
+  ] as const) {
+    const wanted = limits.find((l) => l.file === file)?.value;
+    if (!wanted) continue;
+    const there = numbersOf(available);
+    if ([...numbersOf(wanted)].every((n) => there.has(n))) continue;
+    throw new InvalidError(
+      `Requested ${what} are not available - requested ${wanted}, available: ${available}`,
+      { path: file, hint: `choose among ${available}` },
+    );
+  }
+}
+
+/** `0-2,5` → 0, 1, 2, 5. */
+function numbersOf(list: string): Set<number> {
+  const out = new Set<number>();
+  for (const part of list.split(',')) {
+    const [from, to = from] = part.split('-').map(Number);
+    // A range this long names CPUs that no machine has; its ends tell as much.
+    if (from === undefined || to === undefined || to - from > 65536) return new Set([from ?? -1, to ?? -1]);
+    for (let n = from; n <= to; n++) out.add(n);
+  }
+  return out;
 }
 
 /** Sorts limits by the hierarchy that enforces them. */

@@ -20,6 +20,7 @@ import type { ContainerRecord, ImageOfContainer } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
 import { specOf } from './spec-of.js';
+import { checkStorageOptions } from './storage-opt.js';
 import { openVolumes } from './volumes.js';
 
 /** An image as the engine needs it: who it is, its config and its unpacked layers. */
@@ -64,6 +65,7 @@ export async function imageOf(ctx: Context, record: ContainerRecord): Promise<Us
  */
 export async function createContainer(ctx: Context, request: ContainerRequest): Promise<ContainerRecord> {
   const host = factsOf(ctx);
+  checkStorageOptions(request, host);
   const image = request.image === undefined ? undefined : await useImage(ctx, request.image, request);
   if (request.rootfs !== undefined && !isDirectory(request.rootfs)) {
     throw new NotFoundError('path', request.rootfs, { hint: '--rootfs takes a directory' });

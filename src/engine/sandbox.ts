@@ -15,6 +15,7 @@ import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
 import { layersReader } from './rootfs-reader.js';
 import { specOf } from './spec-of.js';
+import { checkStorageOptions } from './storage-opt.js';
 
 /** What a sandbox is made from: a directory, or an image's layers. */
 export interface SandboxRoot {
@@ -61,6 +62,7 @@ export function factsOf(ctx: Context): HostFacts {
 export async function startSandbox(ctx: Context, options: SandboxOptions): Promise<Sandbox> {
   const { request } = options;
   const host = factsOf(ctx);
+  checkStorageOptions(request, host);
   const id = newId();
   const directory = path.join(sandboxesDirectory(ctx), id);
   const ownIds = needsHostIds(request) === undefined && host.userns.available;

@@ -218,6 +218,9 @@ test('nonsense is refused with its place', () => {
   assert.equal(code({ unified: { '../x.y': '1' } }), 'linux.resources.unified["../x.y"]');
   assert.equal(code({ unified: { 'cgroup.kill': '1' } }), 'linux.resources.unified["cgroup.kill"]');
   assert.equal(code({ cpu: { realtimeRuntime: 5 } }), 'linux.resources.cpu.realtimeRuntime');
+  assert.equal(code({ cpu: { cpus: '2-9' } }), 'cpuset.cpus');
+  assert.equal(code({ cpu: { mems: '0,1' } }), 'cpuset.mems');
+  assert.equal(code({ cpu: { cpus: '0,2-3', mems: '0' } }), undefined);
   assert.throws(() => planCgroup({}, '/', { cgroup: UNIFIED }));
   assert.throws(() => cgroupPathFor('x', '/a/../b'), /may not contain/);
 });
