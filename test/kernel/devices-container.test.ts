@@ -264,6 +264,20 @@ test('a node opens as far as its permissions say, and one without a rule not at 
   assert.match(bound.out, /Operation not permitted\n$/);
 });
 
+test('a place in /proc can be covered, as that of the driver is', { skip }, async (t) => {
+  if (!existsSync('/proc/driver')) return t.skip('this kernel has no /proc/driver');
+  writeTree(new Map([['/proc/nvidia/version', { kind: 'file', content: 'filtered\n' }]]), dir);
+  const bind: ResolvedMount = {
+    type: 'bind',
+    source: `${dir}/proc`,
+    target: '/proc/driver',
+    readonly: true,
+    propagation: 'rprivate',
+  };
+  const { out } = await run({}, 'cat /proc/driver/nvidia/version', 'debian', undefined, [bind]);
+  assert.equal(out, 'filtered\n');
+});
+
 test('failures name the cause and leave nothing behind', { skip }, async () => {
   const left = () =>
     execFileSync('sh', ['-c', `ls -A ${dir}/root/sandboxes; ls ${dir}/root/ids 2>/dev/null`]).toString();
