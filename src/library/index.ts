@@ -1,4 +1,5 @@
-export type { RunOptions, SandboxDevice, SandboxMount, SandboxOptions } from './options.js';
+export { images, type StoreOptions } from './images.js';
+export type { RunOptions, SandboxMount, SandboxOptions } from './options.js';
 export { type RunResult, run } from './run.js';
 export { create, type ExecOptions, type ExitStatus, type Process, type Sandbox } from './sandbox.js';
 export type { Usage } from './usage.js';

@@ -106,7 +106,7 @@ function statusOf(report: ExitReport | undefined, started: number): ExitStatus {
 }
 
 /** The context of a call's options. */
-export function contextOf(options: SandboxOptions): Context {
+export function contextOf(options: Pick<SandboxOptions, 'root' | 'state' | 'onWarning'>): Context {
   return makeContext({ root: options.root, state: options.state, warn: options.onWarning });
 }
 
