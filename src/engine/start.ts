@@ -212,7 +212,7 @@ export async function startContainer(
   using _lock = await lockContainer(ctx, record.id);
   const current = readContainer(ctx, record.id);
   if (!current) throw new NotFoundError('container', record.name);
-  return startLocked(ctx, current, options);
+  return await startLocked(ctx, current, options); // the lock is held until then
 }
 
 async function startLocked(
