@@ -43,6 +43,9 @@ const IFLA_NET_NS_FD = 28;
 const IFLA_IFALIAS = 20;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_INFO_SLAVE_DATA = 5;
+const IFLA_BRPORT_MODE = 4;
 const VETH_INFO_PEER = 1;
 const IFLA_BR_FORWARD_DELAY = 1;
 const IFLA_BR_STP_STATE = 5;
@@ -96,7 +99,6 @@ export interface LinkOptions {
 
 export type LinkKind =
   | { kind: 'bridge' }
-  | { kind: 'dummy' }
   | { kind: 'veth'; peer: LinkOptions }
   | { kind: 'macvlan'; parent: number; mode: number }
   | { kind: 'ipvlan'; parent: number; mode: number }
@@ -155,8 +157,6 @@ export function addLink(kind: LinkKind, options: LinkOptions): NetlinkMessage {
           data.attrU8(IFLA_VXLAN_LEARNING, 1);
           if (kind.parent) data.attrU32(IFLA_VXLAN_LINK, kind.parent);
           break;
-        case 'dummy':
-          break;
       }
     });
   });
@@ -173,6 +173,17 @@ export function setLinkUp(name: string, up = true): NetlinkMessage {
   const body = linkHeader(new MessageBody(), 0, up ? IFF_UP : 0, IFF_UP);
   body.attrString(IFLA_IFNAME, name);
   return { type: RTM_NEWLINK, flags: 0, body: body.done(), what: `bring up the link ${name}` };
+}
+
+/** Lets a bridge send a frame back out of the port it came in by; the port is known by name. */
+export function setHairpin(name: string): NetlinkMessage {
+  const body = linkHeader(new MessageBody(), 0, 0, 0);
+  body.attrString(IFLA_IFNAME, name);
+  body.nested(IFLA_LINKINFO, (info) => {
+    info.attrString(IFLA_INFO_SLAVE_KIND, 'bridge');
+    info.nested(IFLA_INFO_SLAVE_DATA, (data) => data.attrU8(IFLA_BRPORT_MODE, 1));
+  });
+  return { type: RTM_NEWLINK, flags: 0, body: body.done(), what: `set hairpin mode of ${name}` };
 }
 
 /** Removes a link by name; the peer of a veth goes with it. One that isn't there is as good. */

@@ -38,7 +38,7 @@ export async function ensureBridge(ctx: Context, network: NetworkRecord, host: N
   if (there?.up && nftTableExists(table)) return there;
   using _lock = await acquireLock(sharedLock(ctx));
   const link = getLink(host, network.device);
-  if (!link?.up) makeBridge(ctx, network, host, link !== undefined);
+  if (!link?.up) makeBridge(network, host, link !== undefined);
   if (nftTableExists(table)) addNetworkRules(ctx, network, host);
   else rebuildRules(ctx, host);
   // Up means complete: whoever sees the bridge up relies on its addresses and rules.
@@ -46,11 +46,10 @@ export async function ensureBridge(ctx: Context, network: NetworkRecord, host: N
   return getLink(host, network.device)!;
 }
 
-function makeBridge(ctx: Context, network: NetworkRecord, host: Netlink, stale: boolean): void {
+function makeBridge(network: NetworkRecord, host: Netlink, stale: boolean): void {
   const { device } = network;
   // One that is down was left by a crash between its creation and its addresses: it is brought up last.
   if (stale) host.run([deleteLink(device)]);
-  if (network.builtin) repick(ctx, network, host);
   refuseOverlap(network, host);
   try {
     host.run([
@@ -67,7 +66,11 @@ function makeBridge(ctx: Context, network: NetworkRecord, host: Netlink, stale: 
     const index = getLink(host, device)!.index;
     setSysctl('ipv4/ip_forward', '1');
     setSysctl(`ipv4/conf/${device}/route_localnet`, '1');
-    if (network.subnets.some((s) => s.subnet.includes(':'))) enableIpv6Forwarding();
+    if (network.subnets.some((s) => s.subnet.includes(':'))) {
+      enableIpv6Forwarding();
+      // Nobody else has the bridge's addresses; without the second of doubt neighbours are found at once.
+      setSysctl(`ipv6/conf/${device}/accept_dad`, '0');
+    }
     host.run(
       network.subnets.flatMap((s) =>
         s.gateway ? [addAddress(index, parseAddress(s.gateway), parseCidr(s.subnet).prefix)] : [],
@@ -91,18 +94,24 @@ function makeBridge(ctx: Context, network: NetworkRecord, host: Netlink, stale: 
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** The default bridge goes out of the way of a route that the host has got since. */
-function repick(ctx: Context, network: NetworkRecord, host: Netlink): void {
+/**
+ * The default bridge's record as it can be brought up: where the host has got a route into its subnet since, another
+ * subnet. Only while no container has an address of it.
+ */
+export function repickSubnet(ctx: Context, network: NetworkRecord, host: Netlink): NetworkRecord {
+  if (getLink(host, network.device)) return network;
   const routed = routedBlocks(host);
   const own = network.subnets.map((s) => parseCidr(s.subnet));
-  if (!own.some((o) => routed.some((r) => overlaps(o, r)))) return;
+  if (!own.some((o) => routed.some((r) => overlaps(o, r)))) return network;
   const others = listNetworks(ctx)
     .filter((n) => n.id !== network.id)
     .flatMap((n) => n.subnets.map((s) => parseCidr(s.subnet)));
-  const subnet = freeSubnet([...routed, ...others]);
+  const subnet = freeSubnet([...routed, ...others], true);
   const first = parseCidr(subnet).bytes;
-  network.subnets = [{ subnet, gateway: `${first[0]}.${first[1]}.${first[2]}.${first[3]! + 1}` }];
-  replaceNetwork(ctx, network);
+  const gateway = `${first[0]}.${first[1]}.${first[2]}.${first[3]! + 1}`;
+  const changed = { ...network, subnets: [{ subnet, gateway }] };
+  replaceNetwork(ctx, changed);
+  return changed;
 }
 
 function refuseOverlap(network: NetworkRecord, host: Netlink): void {

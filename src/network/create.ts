@@ -163,7 +163,9 @@ function chooseSubnets(ctx: Context, record: NetworkRecord, options: CreateNetwo
   const out = [...asked];
   const has = (v: 4 | 6) => out.some((s) => parseCidr(s.subnet).family === v);
   if (!has(4) && options.ipv4 !== false) {
-    out.unshift(withGateway(record, { subnet: freeSubnet([...routed, ...others.map((o) => o.cidr)]) }));
+    out.unshift(
+      withGateway(record, { subnet: freeSubnet([...routed, ...others.map((o) => o.cidr)], record.builtin) }),
+    );
   }
   if (record.ipv6 && !has(6)) {
     out.push(withGateway(record, { subnet: uniqueLocalSubnet(record.id) }));

@@ -4,7 +4,7 @@ import { getLink, listLinks, Netlink, nft, nftTableExists } from '../kernel/inde
 import type { NetworkRequest, PortRequest } from '../spec/index.js';
 import { acquireLock } from '../state/index.js';
 import { macFor, parseAddress, parseCidr } from './address.js';
-import { hasBridge, removeBridge } from './bridge.js';
+import { hasBridge, removeBridge, repickSubnet } from './bridge.js';
 import { claims, containerOf, names, ownerOf, preparerLives, unclaim } from './claims.js';
 import { createNetwork, ensureDefaultBridge } from './create.js';
 import { hasNames, type NetworkFiles, networkFiles } from './files.js';
@@ -17,6 +17,7 @@ import { networkElements } from './rules.js';
 import {
   hasEnded,
   listSettings,
+  markWired,
   readSettings,
   removeSettings,
   settingsIds,
@@ -129,9 +130,7 @@ export class Networks {
     before: NetworkSettings | undefined,
   ): Promise<Endpoint> {
     const network =
-      request.network === 'bridge'
-        ? await ensureDefaultBridge(this.#ctx)
-        : findNetwork(this.#ctx, request.network);
+      request.network === 'bridge' ? await this.#defaultBridge() : findNetwork(this.#ctx, request.network);
     if (network.driver === 'host' || network.driver === 'none') {
       throw new InvalidError(`network ${network.name} cannot be combined with others`);
     }
@@ -184,6 +183,13 @@ export class Networks {
     return endpoint;
   }
 
+  async #defaultBridge(): Promise<NetworkRecord> {
+    const network = await ensureDefaultBridge(this.#ctx);
+    if (names(leasesDirectory(this.#ctx, network.id)).some((n) => !n.startsWith('.'))) return network;
+    using host = new Netlink();
+    return repickSubnet(this.#ctx, network, host);
+  }
+
   #leaseOne(
     network: NetworkRecord,
     subnet: NetworkRecord['subnets'][number],
@@ -217,7 +223,8 @@ export class Networks {
     // Written down before it is made. Until now the claims alone told that the container holds something.
     writeSettings(ctx, settings);
     const plain = settings.endpoints.filter((e) => e.driver !== 'cni');
-    await wire(ctx, this.#withRecords(plain), netns, defaultRouteOf(settings));
+    await wire(ctx, this.#withRecords(plain), netns, defaultRouteOf(settings), settings.ports.length > 0);
+    markWired(ctx, settings.containerId);
     for (const endpoint of settings.endpoints) {
       if (endpoint.driver !== 'cni') continue;
       const { cniAdd } = await import('./cni.js');
@@ -500,6 +507,7 @@ export class Networks {
         const route = defaultRouteOf(settings) === endpoint || first ? endpoint : undefined;
         await wire(this.#ctx, this.#withRecords([endpoint]), netns, route);
       }
+      markWired(this.#ctx, containerId);
       if (needsNames(settings)) {
         startNames(this.#ctx);
         await waitForNames(this.#ctx, settings);

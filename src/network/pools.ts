@@ -2,7 +2,10 @@ import { NsboxError } from '../base/index.js';
 import { listRoutes, type Netlink } from '../kernel/index.js';
 import { bounds, type Cidr, formatCidr, overlaps, parseCidr, toBytes } from './address.js';
 
-/** Where subnets come from when none is asked for: size 16 while there are some, then smaller ones. */
+/**
+ * Where subnets come from when none is asked for: size 16 while there are some, then smaller ones. The first is kept
+ * for the default bridge, so that it is the same on most hosts.
+ */
 const POOLS: { base: string; size: number }[] = [
   { base: '172.29.0.0/16', size: 16 },
   { base: '172.30.0.0/15', size: 16 },
@@ -23,11 +26,11 @@ export function routedBlocks(netlink: Netlink): Cidr[] {
 }
 
 /**
- * The first IPv4 block that overlaps none of the given ones.
+ * The first IPv4 block of the pools that overlaps none of the given ones.
  * @throws NsboxError NETWORK where all pools are used up
  */
-export function freeSubnet(used: readonly Cidr[]): string {
-  for (const pool of POOLS) {
+export function freeSubnet(used: readonly Cidr[], forDefault = false): string {
+  for (const pool of forDefault ? POOLS : POOLS.slice(1)) {
     const { first, last } = bounds(parseCidr(pool.base));
     const step = 1n << BigInt(32 - pool.size);
     for (let at = first; at <= last; at += step) {

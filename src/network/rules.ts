@@ -110,7 +110,7 @@ export function publishes(endpoint: { driver: string; internal: boolean }): bool
   return (endpoint.driver === 'bridge' || endpoint.driver === 'vxlan') && !endpoint.internal;
 }
 
-/** Whether a binding needs the user-space relay: an IPv6 (or ::1) address in front of a container the kernel can't translate it to. */
+/** Whether a binding needs the relay in user space: from ::1, or from IPv6 to a container without it, the kernel can't translate. */
 export function needsRelay(settings: NetworkSettings, port: PortBinding): boolean {
   if (port.protocol === 'sctp' || !port.hostIp.includes(':')) return false;
   if (!settings.endpoints.some(publishes)) return false;

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import { ensureDirectory, readRecord, writeRecord } from '../state/index.js';
@@ -53,13 +53,21 @@ export function hasEnded(ctx: Context, settings: NetworkSettings, links: Readonl
   if (endpoints.length === 0 || !endpoints.every((e) => e.hostInterface)) return false;
   if (endpoints.some((e) => links.has(e.hostInterface))) return false;
   // Between the record and the links its preparing process is at work.
-  const first = endpoints[0]!;
-  const address = first.ipv4?.address ?? first.ipv6?.address ?? '';
-  const owner = ownerOf(leasesDirectory(ctx, first.networkId), address);
-  if (owner === undefined || !preparerLives(owner)) return true;
   try {
-    return Date.now() - statSync(settingsFile(ctx, settings.containerId)).mtimeMs > 10_000;
+    if (statSync(settingsFile(ctx, settings.containerId)).mtimeMs === WIRED * 1000) return true;
   } catch {
     return false;
   }
+  const first = endpoints[0]!;
+  const address = first.ipv4?.address ?? first.ipv6?.address ?? '';
+  const owner = ownerOf(leasesDirectory(ctx, first.networkId), address);
+  return owner === undefined || !preparerLives(owner);
+}
+
+/** Modification time, in seconds, of a record whose links have been made: a mark that costs one system call. */
+const WIRED = 1;
+
+/** Notes that a container's links are there, so that they may be missed. */
+export function markWired(ctx: Context, containerId: string): void {
+  utimesSync(settingsFile(ctx, containerId), WIRED, WIRED);
 }

@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { type Context, fromErrno, InvalidError, isErrno, NsboxError } from '../base/index.js';
 import {
   addAddress,
@@ -9,6 +9,7 @@ import {
   type LinkInfo,
   Netlink,
   type NetlinkMessage,
+  setHairpin,
   setLinkUp,
 } from '../kernel/index.js';
 import { parseAddress, parseMac } from './address.js';
@@ -27,6 +28,7 @@ export async function wire(
   endpoints: readonly { endpoint: Endpoint; network: NetworkRecord }[],
   netns: string,
   defaultRoute: Endpoint | undefined,
+  published = false,
 ): Promise<void> {
   using host = new Netlink();
   let fd: number;
@@ -41,7 +43,7 @@ export async function wire(
     for (const { endpoint, network } of endpoints) {
       if (hasBridge(network)) {
         const bridge = await ensureBridge(ctx, network, host);
-        addPair(host, endpoint, bridge, fd);
+        addPair(host, endpoint, bridge, fd, published && filtersBridges());
       } else {
         addDirect(host, endpoint, network, fd);
       }
@@ -61,7 +63,13 @@ export async function wire(
   }
 }
 
-function addPair(host: Netlink, endpoint: Endpoint, bridge: LinkInfo, netnsFd: number): void {
+function addPair(
+  host: Netlink,
+  endpoint: Endpoint,
+  bridge: LinkInfo,
+  netnsFd: number,
+  hairpin: boolean,
+): void {
   const mtu = bridge.mtu === 1500 ? undefined : bridge.mtu;
   const pair = addLink(
     {
@@ -70,13 +78,27 @@ function addPair(host: Netlink, endpoint: Endpoint, bridge: LinkInfo, netnsFd: n
     },
     { name: endpoint.hostInterface, master: bridge.index, up: true, mtu },
   );
+  const messages = hairpin ? [pair, setHairpin(endpoint.hostInterface)] : [pair];
   try {
-    host.run([pair]);
+    host.run(messages);
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;
     // The pair of the container's last run: its namespace is being taken apart.
     host.run([deleteLink(endpoint.hostInterface)]);
-    host.run([pair]);
+    host.run(messages);
+  }
+}
+
+/**
+ * Whether the host's rules see bridged frames too. Then a published port is translated before the frame has left the
+ * bridge, and a container that asks for its own port is to get the frame back through the port it sent it by.
+ * @see https://docs.kernel.org/networking/bridge.html, br_netfilter
+ */
+function filtersBridges(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/bridge/bridge-nf-call-iptables', 'latin1').trim() === '1';
+  } catch {
+    return false; // br_netfilter isn't there
   }
 }
 
@@ -114,7 +136,7 @@ function addDirect(host: Netlink, endpoint: Endpoint, network: NetworkRecord, ne
   ]);
 }
 
-/** `--opt parent=eth0`, or eth0.100 for a VLAN that is made if need be; without one, a dummy link of our own. */
+/** `--opt parent=eth0`, or eth0.100 for a VLAN that is made if need be; without one, a bridge without ports. */
 function ensureParent(host: Netlink, network: NetworkRecord): LinkInfo {
   const name = parentOf(network);
   const there = getLink(host, name);
@@ -124,7 +146,7 @@ function ensureParent(host: Netlink, network: NetworkRecord): LinkInfo {
   }
   const vlan = /^(.+)\.(\d{1,4})$/.exec(name);
   if (!network.options['parent']) {
-    host.run([addLink({ kind: 'dummy' }, { name, up: true, alias: `nsbox ${network.name}` })]);
+    host.run([addLink({ kind: 'bridge' }, { name, up: true, alias: `nsbox ${network.name}` })]);
   } else if (vlan) {
     const below = getLink(host, vlan[1]!);
     if (!below) throw noParent(network, vlan[1]!);
@@ -154,7 +176,7 @@ export function removeParent(network: NetworkRecord, host: Netlink): void {
   const ours = !network.options['parent'] || /\.\d{1,4}$/.test(name);
   if (!ours) return;
   const link = getLink(host, name);
-  if (link && (link.kind === 'dummy' || link.kind === 'vlan')) host.run([deleteLink(name)]);
+  if (link && (link.kind === 'bridge' || link.kind === 'vlan')) host.run([deleteLink(name)]);
 }
 
 /** Addresses and routes, inside. */

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+
+const MARK = 'NSBOX_TEST_OWN_NETWORK';
+
+/**
+ * Runs a test file in network, pid and mount namespaces of its own, so that the machine's network stays untouched and
+ * every process it leaves dies with it: `if (ownNetwork(import.meta.filename)) { test(…) … }`. Outside it runs itself
+ * again inside and repeats each verdict.
+ */
+export function ownNetwork(file: string): boolean {
+  if (process.env[MARK]) return true;
+  test('in a network of its own', async (t) => {
+    const child = spawn(
+      'unshare',
+      [
+        '-n',
+        '-m',
+        '-p',
+        '-f',
+        '--mount-proc',
+        '--kill-child',
+        '--propagation',
+        'private',
+        process.execPath,
+        '--test-reporter=tap',
+        '--test',
+        file,
+      ],
+      { env: { ...withoutRunner(), [MARK]: '1' }, stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let out = '';
+    child.stdout.on('data', (d) => {
+      out += d;
+    });
+    await new Promise((resolve) => child.on('close', resolve));
+    const verdicts = [...out.matchAll(/^( {4})?(not ok|ok) \d+ - (.*)$/gm)].filter(
+      (m) => !m[3]!.includes(file),
+    );
+    assert.ok(verdicts.length > 0, `nothing ran:\n${out}`);
+    for (const [i, m] of verdicts.entries()) {
+      const end = verdicts[i + 1]?.index ?? out.length;
+      await t.test(m[3]!.replace(/ # .*$/, ''), () => {
+        assert.equal(m[2], 'ok', out.slice(m.index, end));
+      });
+    }
+  });
+  return false;
+}
+
+/** The environment without what tells a child of node:test to report to its parent. */
+function withoutRunner(): NodeJS.ProcessEnv {
+  const env = { ...process.env };
+  delete env['NODE_TEST_CONTEXT'];
+  return env;
+}
