@@ -49,8 +49,12 @@ else
   [ -z "$absent" ] || die "missing:$absent. Install them with your package manager (Debian's names: $(echo $wanted))"
 fi
 
-# Packages of npm: all that the lock file names, in those versions.
+# Packages of npm: all that the lock file names, in those versions. `npm ci` wants entries even for platforms that a
+# registry may not serve; an install from the same lock file does without them.
 if ! node scripts/modules-fresh.mjs; then
   echo 'setup: npm ci'
-  npm ci --no-audit --no-fund --loglevel=error </dev/null
+  flags='--no-audit --no-fund --loglevel=error'
+  # shellcheck disable=SC2086
+  npm ci $flags </dev/null >/dev/null 2>&1 || npm install --no-save $flags </dev/null
+  node scripts/modules-fresh.mjs || die "node_modules is not what package-lock.json names: remove it and run npm install"
 fi
