@@ -39,6 +39,7 @@ export async function resolveDevices(
   options: DevicesOptions = {},
 ): Promise<DeviceEdits> {
   const files = rememberingFiles(options.files ?? diskFiles(options.hostRoot ?? ''));
+  const image = options.image && rememberingFiles(options.image);
   const edits = emptyEdits();
   if (request.privileged) {
     addAllHostDevices(edits, files);
@@ -56,10 +57,7 @@ export async function resolveDevices(
   }
   if (request.gpus !== undefined && request.gpus !== '') {
     const { resolveGpus } = await import('./gpus.js');
-    mergeEdits(
-      edits,
-      await resolveGpus(request.gpus, request.imageEnv ?? [], files, options.image, options.arch),
-    );
+    mergeEdits(edits, await resolveGpus(request.gpus, request.imageEnv ?? [], files, image, options.arch));
   }
   for (const rule of request.deviceCgroupRules ?? []) addRule(edits, parseDeviceRule(rule));
   return edits;

@@ -40,10 +40,10 @@ export function nvidiaEdits(files: HostFiles, driver: NvidiaDriver, wish: Nvidia
   const edits = emptyEdits();
   const has = (needed: readonly Capability[]) => needed.some((c) => wish.capabilities.has(c));
   addNodes(edits, files, driver, wish);
-  const { libraries, otherVersions } = findLibraries(files, driver.version, wish.arch);
-  const wanted = libraries.filter(
-    (l) => has(LIBRARIES[l.name] ?? []) && (l.bits === 64 || wish.capabilities.has('compat32')),
+  const { libraries, otherVersions } = findLibraries(files, driver.version, wish.arch, (name) =>
+    has(LIBRARIES[name] ?? []),
   );
+  const wanted = libraries.filter((l) => l.bits === 64 || wish.capabilities.has('compat32'));
   checkLibraries(driver, libraries, otherVersions, wish.capabilities);
   addLibraries(edits, files, driver, wanted, wish);
   for (const [name, needed] of Object.entries(BINARIES)) {

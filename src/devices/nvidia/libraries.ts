@@ -53,11 +53,13 @@ const MACHINES: Record<string, { 64: number; 32: number }> = {
  * Finds the driver's libraries through the host's ld cache and, for those that it doesn't know, known directories.
  * Of several versions of one library the one of the kernel module is taken, since no other works with it.
  * @param version of the kernel module; undefined takes what there is
+ * @param wanted which names of the table to look for; the others cost nothing then
  */
 export function findLibraries(
   files: HostFiles,
   version: string | undefined,
   arch: string = process.arch,
+  wanted: (name: string) => boolean = () => true,
 ): DriverLibraries {
   const found = new Map<string, DriverLibrary>();
   const others = new Set<string>();
@@ -74,7 +76,10 @@ export function findLibraries(
     if (!known || (versionOf(known.path) === undefined && own !== undefined)) found.set(key, library);
   };
   const resolve = memoize((file: string) => realPath(files, file));
-  for (const entry of readLdCache(files, (name) => tableName(name) !== undefined)) {
+  for (const entry of readLdCache(files, (file) => {
+    const name = tableName(file);
+    return name !== undefined && wanted(name);
+  })) {
     const real = resolve(entry.path);
     const name = tableName(entry.name);
     if (real === undefined || name === undefined) continue;
@@ -86,7 +91,7 @@ export function findLibraries(
   for (const directory of DIRECTORIES) {
     for (const base of files.readDirectory(directory)) {
       const name = tableName(base);
-      if (name === undefined || !/\.so\.\d/.test(base)) continue;
+      if (name === undefined || !wanted(name) || !/\.so\.\d/.test(base)) continue;
       const real = resolve(path.join(directory, base));
       if (real === undefined || [...found.values()].some((l) => l.path === real)) continue;
       const elf = readElf(files, real);
