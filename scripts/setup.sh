@@ -53,7 +53,8 @@ fi
 # registry may not serve; an install from the same lock file does without them.
 if ! node scripts/modules-fresh.mjs; then
   echo 'setup: npm ci'
-  flags='--no-audit --no-fund --loglevel=error'
+  # Without scripts: the build that follows compiles the addon, and once is enough.
+  flags='--ignore-scripts --no-audit --no-fund --loglevel=error'
   # shellcheck disable=SC2086
   npm ci $flags </dev/null >/dev/null 2>&1 || npm install --no-save $flags </dev/null
   node scripts/modules-fresh.mjs || die "node_modules is not what package-lock.json names: remove it and run npm install"
