@@ -14,6 +14,7 @@ import { ensureDirectory, tryAcquireLock } from '../state/index.js';
 import { claimIds, claimName, claimRandomName, release } from './claims.js';
 import { findContainer, writeContainer } from './containers.js';
 import { emitEvent } from './emit.js';
+import { keepConfig } from './keep.js';
 import { resolveMounts } from './mounts.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ImageOfContainer } from './records.js';
@@ -118,6 +119,7 @@ export async function createContainer(ctx: Context, request: ContainerRequest): 
     record: ContainerRecord,
     used: UsableImage | undefined,
   ): Promise<void> {
+    keepConfig(context, record, used?.config, { oomFiles: [], foreground: false });
     const { spec } = await specOf(context, {
       id,
       request,

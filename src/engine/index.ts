@@ -21,6 +21,7 @@ export * from './inspect-any.js';
 export * from './keep.js';
 export * from './launch.js';
 export * from './limit-events.js';
+export * from './log-options.js';
 export * from './logs.js';
 export * from './monitor-client.js';
 export * from './mounts.js';
