@@ -44,6 +44,11 @@ export async function deviceEdits(
   return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
 }
 
+/** Sources of the edits' mounts: files of the driver, whose owner as a container sees it is nobody's concern. */
+export function sourcesOf(edits: StagedEdits | undefined): ReadonlySet<string> {
+  return new Set(edits?.mounts.map((m) => m.source));
+}
+
 /**
  * Removes what starts with devices keep in <root>/devices, where no container or sandbox could be using it. A start
  * makes it anew.

@@ -9,7 +9,7 @@ import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec
 import { needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
-import { deviceEdits } from './devices.js';
+import { deviceEdits, sourcesOf } from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
@@ -95,6 +95,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       options.root.layers,
     );
     for (const warning of edits?.warnings ?? []) ctx.warn(warning);
+    const deviceSources = sourcesOf(edits);
     const network = await prepareNetwork(ctx, id, request, directory);
     networked = network !== undefined;
     const { spec, seccomp } = await specOf(ctx, {
@@ -152,7 +153,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       ...(network?.connect ? { sync: { network: network.connect } } : {}),
       onNotice: (list, step) => {
         const s = list === 'parent' ? plan(input).parent[step] : undefined;
-        if (s?.op === 'openTree') {
+        if (s?.op === 'openTree' && !deviceSources.has(s.source)) {
           ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
         }
       },

@@ -10,7 +10,7 @@ import { ensureDirectory, writeRecord } from '../state/index.js';
 import { lockContainer } from './container-lock.js';
 import { containerState, findContainer, readContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
-import { deviceEdits } from './devices.js';
+import { deviceEdits, sourcesOf } from './devices.js';
 import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
@@ -33,6 +33,8 @@ export interface PreparedLaunch {
   plan: LaunchPlan;
   spec: PlanInput['spec'];
   warnings: string[];
+  /** Sources of mounts whose owners nobody minds: the driver's libraries. */
+  deviceSources: ReadonlySet<string>;
   oomFiles: string[];
 }
 
@@ -117,7 +119,10 @@ export async function prepareLaunch(
       : { kind: 'directory', path: request.rootfs!, idmap: record.idRange !== undefined },
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
-    cgroup: launchCgroup(groups),
+    cgroup: {
+      ...launchCgroup(groups),
+      ...(request.restart.name === 'no' ? {} : { changes: paths.changes }),
+    },
     ...(edits ? { links: edits.symlinks } : {}),
     ...(seccomp ? { seccomp: { program: seccomp.program, flags: seccomp.flags } } : {}),
     networkSync: ownNetwork && wired(request.networks),
@@ -137,7 +142,13 @@ export async function prepareLaunch(
         ]
       : [],
   };
-  return { plan: plan(input), spec, warnings, oomFiles: groups.oomFile ? [groups.oomFile] : [] };
+  return {
+    plan: plan(input),
+    spec,
+    warnings,
+    deviceSources: sourcesOf(edits),
+    oomFiles: groups.oomFile ? [groups.oomFile] : [],
+  };
 }
 
 function mapsOf(range: { start: number; size: number }): NonNullable<PlanInput['joinedMappings']> {
@@ -229,6 +240,7 @@ async function startLocked(
   if (state.status === 'removing') throw new ConflictError(`container ${record.name} is being removed`);
   const paths = containerPaths(ctx, record.id);
   ensureDirectory(paths.state);
+  rmSync(paths.changes, { force: true });
   rmSync(paths.work, { recursive: true, force: true }); // a volatile overlay that was not ended cleanly refuses its old one
   mkdirSync(paths.work, 0o700);
   if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
@@ -267,7 +279,7 @@ async function startLocked(
       },
       onNotice: (list, step) => {
         const s = list === 'parent' ? prepared.plan.parent[step] : undefined;
-        if (s?.op === 'openTree') {
+        if (s?.op === 'openTree' && !prepared.deviceSources.has(s.source)) {
           ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
         }
       },
