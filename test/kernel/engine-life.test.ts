@@ -176,6 +176,30 @@ describe('the life of a container', { skip: noBusybox }, () => {
     assert.ok((await logs(record)).split('\n').length >= 3);
   });
 
+  test('several starts at once are one start, and a removal waits for it', async () => {
+    const record = await make('sleep 1000', { networks: [{ network: 'none' }] });
+    const started = await Promise.all([1, 2, 3, 4].map(() => startContainer(ctx, record)));
+    assert.equal(started.filter((s) => s !== undefined).length, 1);
+    for (const s of started) s?.monitor.close();
+    assert.equal(stateOf(ctx, record).status, 'running');
+    const other = await make('sleep 1000');
+    const [result] = await Promise.allSettled([
+      startContainer(ctx, other).then((s) => s?.monitor.close()),
+      removeContainer(ctx, other, { force: true }),
+    ]);
+    if (result.status === 'rejected') assert.match(String(result.reason), /No such container|being removed/);
+    assert.equal(existsSync(containerPaths(ctx, other.id).data), false);
+    await removeContainer(ctx, record, { force: true });
+  });
+
+  test('what makes no sense is refused when the container is made', async () => {
+    await assert.rejects(
+      make('true', { log: { driver: 'json-file', options: { 'max-size': 'lots' } } }),
+      /invalid log opt max-size=lots/,
+    );
+    await assert.rejects(make('true', { stopSignal: 'SIGNOPE' }), /unknown signal "SIGNOPE"/);
+  });
+
   test('a killed monitor: the program dies with it, and recover() puts the records right', async () => {
     const record = await make('sleep 1000');
     await start(record);
