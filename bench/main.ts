@@ -12,6 +12,7 @@ import { findPeers } from './peers.js';
 import { markdown } from './report/markdown.js';
 import { type BenchResult, machine, readResult } from './result.js';
 import type { Setup } from './setup.js';
+import { applicationRows } from './suites/application.js';
 import { densityRows } from './suites/density.js';
 import { gpuRows } from './suites/gpus.js';
 import { ociRows } from './suites/oci.js';
@@ -26,6 +27,7 @@ const SUITES: Record<string, (setup: Setup) => Promise<Row[]> | Row[]> = {
   memory: memoryRows,
   syscalls: syscallRows,
   disk: diskRows,
+  application: applicationRows,
   density: densityRows,
   resources: resourceRows,
   gpus: gpuRows,
