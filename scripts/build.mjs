@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -80,8 +81,10 @@ async function ts() {
     ...common,
     entryPoints: Object.fromEntries(
       Object.entries({
-        nsbox: 'src/cli/main.ts',
-        'nsbox-oci': 'src/oci/main.ts',
+        nsbox: 'src/cli/boot.ts',
+        'nsbox-cli': 'src/cli/main.ts',
+        'nsbox-oci': 'src/cli/boot.ts',
+        'nsbox-oci-main': 'src/oci/main.ts',
         'nsbox-names': 'src/network/names/main.ts',
       }).filter(([, f]) => existsSync(f)),
     ),
@@ -92,8 +95,12 @@ async function ts() {
     minifySyntax: true,
     minifyWhitespace: true,
     define: { 'import.meta.dirname': '__dirname' },
+    // import() becomes require(): Node's ESM loader need not be started for a built-in module.
+    supported: { 'dynamic-import': false },
   });
   await Promise.all([esm, cli]);
+  // Byte code of earlier bundles, see src/cli/boot.ts.
+  for (const f of readdirSync('dist').filter((n) => n.includes('.cache'))) rmSync(path.join('dist', f));
 }
 
 /** Sources, tests and benches file by file into build/js, for the test runner. */

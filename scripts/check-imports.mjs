@@ -32,7 +32,15 @@ const MAY = {
   oci: ['engine', ...middle, ...below],
   cli: ['engine', 'build', 'lab', 'oci', ...middle, ...below],
 };
-const DOORS = new Set(['cli/main.ts', 'oci/main.ts', 'network/names/main.ts', 'index.ts', 'oci/oci.ts', 'base/context.ts']);
+const DOORS = new Set([
+  'cli/boot.ts',
+  'cli/main.ts',
+  'oci/main.ts',
+  'network/names/main.ts',
+  'index.ts',
+  'oci/oci.ts',
+  'base/context.ts',
+]);
 
 const problems = [];
 const files = readdirSync(src, { recursive: true, withFileTypes: true })
