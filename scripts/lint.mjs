@@ -63,6 +63,10 @@ export function lintChecks({ fix = false } = {}) {
         '--suppress=missingIncludeSystem',
         // Its parser doesn't know N-API's macros, and takes a mount option's "noexec" for a call.
         '--suppress=unknownMacro',
+        // An Fd by value is how its ownership moves.
+        '--suppress=passedByValue',
+        // Members whose own constructors it doesn't see.
+        '--suppress=uninitMemberVar:native/init/keeper.h',
         // The kernel writes through the address in the attribute.
         '--suppress=uninitvar:native/bpf/device_program.cc',
         '--template={file}:{line}: {severity}: {message} [{id}]',

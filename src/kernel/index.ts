@@ -12,7 +12,7 @@ export * from './probe.js';
 export * from './process.js';
 export * from './rtnetlink.js';
 export * from './seccomp.js';
-export * from './watch.js';
 export * from './terminal.js';
+export * from './watch.js';
 export * from './wire.js';
 export * from './zstd.js';
