@@ -37,6 +37,8 @@ static Step Find(Op op) {
       return StepStdioOwner;
     case Op::kReport:
       return StepReport;
+    case Op::kLimitChanges:
+      return StepLimitChanges;
     case Op::kOpenTree:
       return StepOpenTree;
     case Op::kOpenTreeOf:

@@ -211,4 +211,40 @@ Failure StepReport(Run& run, Reader& r) {
   return Ok();
 }
 
+// Limits that were changed while the container ran, for the runs that the monitor starts itself. The file is written
+// by `nsbox update`; there is none where nothing was changed. u8 kind (0 make a group, 1 write, 2 join, 3 write if possible), str path,
+// str value; kind 2 is for the pass after the clone.
+Failure StepLimitChanges(Run& run, Reader& r) {
+  const char* file = r.str();
+  const bool joins = r.flag();
+  if (r.bad()) return Malformed();
+  Fd fd(open(file, O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return errno == ENOENT ? Ok() : Fail("open", file);
+  char buffer[32768];
+  const ssize_t size = read(fd.get(), buffer, sizeof(buffer));
+  if (size < 0) return Fail("read", file);
+  Reader changes(buffer, static_cast<size_t>(size));
+  for (uint32_t n = changes.u32(); n > 0; n--) {
+    const uint8_t kind = changes.u8();
+    const char* path = changes.str();
+    const Bytes value = changes.bytes();
+    if (changes.bad()) return Fail("read", file, EBADMSG);
+    if (joins != (kind == 2)) continue;
+    char pid[16];
+    Failure f;
+    if (kind == 0) {
+      f = MakeDirectories(path, 0755);
+    } else if (kind == 1 || kind == 3) {
+      f = WriteWhole(path, value.data, value.size);
+    } else {
+      f = WriteWhole(path, pid, static_cast<size_t>(snprintf(pid, sizeof(pid), "%d", run.pid)));
+    }
+    if (f && kind != 3) {
+      f.path = file;
+      return f;
+    }
+  }
+  return Ok();
+}
+
 }  // namespace nsbox

@@ -1,3 +1,4 @@
+export * from './changes.js';
 export * from './device-program.js';
 export * from './launch.js';
 export * from './limits.js';

@@ -14,6 +14,8 @@ export interface ContainerPaths {
   lock: string;
   running: string;
   socket: string;
+  /** Limits changed by `update` since the start, for restarts by the monitor. */
+  changes: string;
 }
 
 export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string): ContainerPaths {
@@ -31,6 +33,7 @@ export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string)
     lock: path.join(state, 'lock'),
     running: path.join(state, 'running.json'),
     socket: path.join(state, 'monitor.sock'),
+    changes: path.join(state, 'limits.bin'),
   };
 }
 

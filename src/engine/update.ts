@@ -1,7 +1,7 @@
 import { type Context, InvalidError } from '../base/index.js';
-import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup } from '../cgroup/index.js';
+import { applyUpdate, checkMemoryUpdate, encodeChanges, findGroups, planCgroup } from '../cgroup/index.js';
 import { type ResourceRequest, resourcesFromRequest, type SpecResources } from '../spec/index.js';
-import { acquireLock } from '../state/index.js';
+import { acquireLock, writeFileAtomic } from '../state/index.js';
 import { readContainer, writeContainer } from './containers.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
@@ -58,6 +58,13 @@ function apply(
   const groups = findGroups(host.cgroup, record.cgroup);
   if (spec.memory?.checkBeforeUpdate) checkMemoryUpdate(spec, groups);
   applyUpdate(plan, groups);
+  const all = planCgroup(updateOf(merged, merged), record.cgroup, host, {
+    onUnenforceable: 'warn',
+    update: true,
+    statistics: false,
+  });
+  const file = containerPaths(ctx, record.id).changes;
+  writeFileAtomic(file, encodeChanges(all), { durable: false });
   return plan.warnings;
 }
 

@@ -122,6 +122,13 @@ export function describeStep(step: Step): StepText {
         why: 'a program may open /dev/stdout anew, and a pipe checks its owner then',
         man: 'fchown(2)',
       };
+    case 'limitChanges':
+      return {
+        title: step.joins ? 'Join groups of limits changed meanwhile' : 'Apply limits changed meanwhile',
+        calls: `read("${step.file}"); write(…)`,
+        why: 'a restart by the monitor keeps what `nsbox update` changed; at the first run there is no such file',
+        man: 'cgroups(7)',
+      };
     case 'report':
       return {
         title: 'Read the figures of the cgroup',

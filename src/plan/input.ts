@@ -80,6 +80,8 @@ export interface CgroupInput {
   /** cgroup v1 groups that init is put into. */
   join: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
+  /** File with limits changed while it runs, which the monitor's own restarts apply. */
+  changes?: string;
   /** Groups to kill and remove at the end, deepest first. */
   remove: string[];
 }

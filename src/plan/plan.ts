@@ -147,6 +147,10 @@ function cgroups(input: PlanInput, out: LaunchPlan): void {
     });
   }
   for (const path of c.join) out.parent.push({ op: 'cgroupJoin', path });
+  if (c.changes) {
+    out.prepare.push({ op: 'limitChanges', file: c.changes, joins: false });
+    out.parent.push({ op: 'limitChanges', file: c.changes, joins: true });
+  }
 }
 
 function mapText(mappings: readonly IdMapping[]): string {

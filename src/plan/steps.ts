@@ -77,6 +77,7 @@ export type Step = Common &
     | { op: 'listen'; directory: string; name: string; slot: number }
     | { op: 'stdioOwner'; uid: number; gid: number }
     | { op: 'report'; paths: string[] }
+    | { op: 'limitChanges'; file: string; joins: boolean }
     | {
         op: 'openTree';
         slot: number;

@@ -171,6 +171,30 @@ export const CONTAINER_CHECKS: ContainerCheck[] = [
     },
   },
   {
+    name: 'update: holds also when the monitor starts the program again',
+    async run(place) {
+      const record = await place.start(
+        ['memory', String(MiB), '600'],
+        { memory: 64 * MiB },
+        { restart: { name: 'always', maximumRetryCount: 0 } },
+      );
+      const first = await eventually('its start', () => stateOf(place.ctx, record).running);
+      await updateContainer(place.ctx, record, {
+        resources: { memory: 96 * MiB, memorySwap: 128 * MiB, pidsLimit: 11 },
+      });
+      process.kill(first.pid, 'SIGKILL');
+      const second = await eventually('its second run', () => {
+        const { status, running } = stateOf(place.ctx, record);
+        return status === 'running' && running && running.pid !== first.pid ? running : undefined;
+      });
+      const { usage } = sampleStats(place.ctx, record);
+      assert.equal(usage?.memory.limit, 96 * MiB);
+      assert.equal(usage?.memory.swapLimit, 32 * MiB);
+      assert.equal(usage?.pids.limit, 11);
+      assert.equal(second.restartCount, 1);
+    },
+  },
+  {
     name: 'a paused container can be removed, and one whose groups are gone',
     async run(place) {
       const paused = await place.start(['cpu', '60'], { pidsLimit: 5 });
