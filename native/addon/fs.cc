@@ -154,6 +154,7 @@ Napi::Value Readdir(const Napi::CallbackInfo& info) {
 // kernels.
 std::string XattrPath(const Napi::CallbackInfo& info) {
   std::string path = Bytes(info, 1);
+  if (Int(info, 0) == AT_FDCWD) return path;
   std::string at = "/proc/self/fd/" + std::to_string(Int(info, 0));
   return path.empty() ? at : at + "/" + path;
 }

@@ -151,6 +151,7 @@ export class LayerExtractor implements TarHandler, Disposable {
       return;
     }
     const name = path.name;
+    if (this.#interpretWhiteouts && isBookkeeping(path.key)) return;
     if (this.#interpretWhiteouts && name.length > 4 && name.toString('latin1', 0, 4) === '.wh.') {
       this.#whiteout(path);
       return;
@@ -226,7 +227,6 @@ export class LayerExtractor implements TarHandler, Disposable {
       else lsetxattrat(this.#directory(path.parent), '', OPAQUE, YES);
       return;
     }
-    if (name.startsWith('.wh..wh.')) return; // AUFS's own bookkeeping
     const hidden = path.name.subarray(4);
     if (hidden.equals(Buffer.from('.')) || hidden.equals(Buffer.from('..'))) {
       throw new ImageError(`the layer has a whiteout of ${readable(path.parent)}/${hidden.toString()}`);
@@ -367,6 +367,12 @@ export class LayerExtractor implements TarHandler, Disposable {
     if (this.#file >= 0) closeSync(this.#file);
     this.#file = -1;
   }
+}
+
+/** AUFS's own files (`.wh..wh.plnk/…`), which old images carry; the opaque mark is none of them. */
+function isBookkeeping(key: string): boolean {
+  const at = key.startsWith('.wh..wh.') ? 0 : key.indexOf('/.wh..wh.') + 1;
+  return (at > 0 || key.startsWith('.wh..wh.')) && !key.startsWith('.wh..wh..opq', at);
 }
 
 function openRoot(fd: number): number {
