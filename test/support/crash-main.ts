@@ -120,6 +120,7 @@ async function hammer(runs: number): Promise<void> {
     }
   };
   const errors: string[] = [];
+  const begun = new Map<ChildProcess, number>();
   const start = (): ChildProcess => {
     const child = spawn(
       process.execPath,
@@ -130,6 +131,7 @@ async function hammer(runs: number): Promise<void> {
     );
     child.stdout!.on('data', (chunk: Buffer) => {
       verbs += chunk.length;
+      begun.set(child, (begun.get(child) ?? 0) + chunk.length);
     });
     child.stderr!.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
     child.once('exit', (code) => {
@@ -139,18 +141,19 @@ async function hammer(runs: number): Promise<void> {
   };
   const drivers = [start(), start()];
   const deadline = performance.now() + 60_000;
-  while (performance.now() < deadline && (verbs < runs || kills < runs / 3)) {
+  while (performance.now() < deadline && (verbs < runs || kills < runs / 4)) {
     await sleep(random() * 150);
     seen();
-    if (random() < 0.5) {
+    if (random() < 0.3) {
       const monitor = pick(monitors(ids));
       if (monitor) {
         kill(monitor);
         kills++;
       }
     }
-    if (random() < 0.6) {
-      const at = Math.floor(random() * drivers.length);
+    const at = Math.floor(random() * drivers.length);
+    // Node takes its time to start: one that hasn't begun has nothing to lose.
+    if (random() < 0.7 && (begun.get(drivers[at]!) ?? 0) > random() * 6) {
       await end(drivers[at]!);
       kills++;
       drivers[at] = start();
