@@ -60,7 +60,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/diff.js'),
   },
   {
-    paths: ['doctor', 'system doctor'],
+    paths: ['doctor'],
     summary: 'Check whether this machine can run containers, and say what to do',
     load: () => import('./commands/doctor.js'),
   },
@@ -98,6 +98,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     paths: ['system prune'],
     summary: 'Remove unused data',
     load: () => import('./commands/system-prune.js'),
+  },
+  {
+    paths: ['commit', 'container commit'],
+    summary: "Create a new image from a container's changes",
+    load: () => import('./commands/commit.js'),
   },
   {
     paths: ['info', 'system info'],
@@ -263,7 +268,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     paths: ['network reload'],
-    summary: 'Rebuild the links and rules of networks from their records',
+    summary: 'Rebuild missing bridges and the nftables rules of all networks from their records',
     load: () => import('./commands/network-reload.js'),
   },
   {

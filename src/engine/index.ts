@@ -1,5 +1,6 @@
 export * from './archive.js';
 export * from './attach.js';
+export * from './commit.js';
 export * from './containers.js';
 export * from './copy-tree.js';
 export * from './cp.js';
