@@ -2,6 +2,7 @@ export { applyEdits } from './apply.js';
 export { isQualifiedName } from './cdi/names.js';
 export type { CdiListing } from './cdi/report.js';
 export type { GpuCheck } from './doctor.js';
+export { driverFiles } from './driver-root.js';
 export * from './edits.js';
 export { diskFiles, type FileStat, type HostFiles } from './host-files.js';
 export { imageFiles } from './image-files.js';

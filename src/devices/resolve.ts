@@ -1,7 +1,8 @@
 import type { DeviceRequest } from '../spec/index.js';
 import { isQualifiedName } from './cdi/names.js';
+import { driverFiles } from './driver-root.js';
 import { addRule, type DeviceEdits, emptyEdits, mergeEdits } from './edits.js';
-import { diskFiles, type HostFiles, rememberingFiles } from './host-files.js';
+import { type HostFiles, rememberingFiles } from './host-files.js';
 import { addAllHostDevices, addHostDevice } from './nodes.js';
 import { parseDeviceRule } from './rules.js';
 
@@ -38,7 +39,7 @@ export async function resolveDevices(
   request: DevicesRequest,
   options: DevicesOptions = {},
 ): Promise<DeviceEdits> {
-  const files = rememberingFiles(options.files ?? diskFiles(options.hostRoot ?? ''));
+  const files = rememberingFiles(options.files ?? driverFiles(options.hostRoot));
   const image = options.image && rememberingFiles(options.image);
   const edits = emptyEdits();
   if (request.privileged) {

@@ -13,8 +13,8 @@ export type GpuSampler = (samples: readonly StatsSample[]) => Promise<Map<string
  * @returns undefined where this host has none, at the cost of one look at /dev
  */
 export async function openGpuSampler(ctx: Context): Promise<GpuSampler | undefined> {
-  const { diskFiles, gpuUsage, openGpuStats } = await import('../devices/index.js');
-  const nvml = await openGpuStats(diskFiles(ctx.env['NSBOX_DRIVER_ROOT'] ?? ''));
+  const { driverFiles, gpuUsage, openGpuStats } = await import('../devices/index.js');
+  const nvml = await openGpuStats(driverFiles(ctx.env['NSBOX_DRIVER_ROOT']));
   if (!nvml) return undefined;
   return async (samples) => {
     const data = await nvml.read();

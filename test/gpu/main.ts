@@ -15,13 +15,13 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { packageRoot } from '../../src/base/index.js';
-import { checkGpus, diskFiles, listGpus } from '../../src/devices/index.js';
+import { checkGpus, driverFiles, listGpus } from '../../src/devices/index.js';
 import { type RunOptions, type RunResult, run } from '../../src/index.js';
 
 const ROUNDS = 5;
 /** Where the driver is: the machine itself, or a fake one for a rehearsal. */
 const ROOT = process.env['NSBOX_DRIVER_ROOT'] ?? '';
-const FILES = diskFiles(ROOT);
+const FILES = driverFiles(ROOT);
 
 interface Check {
   title: string;

@@ -10,7 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { emptyEdits, imageFiles, stageEdits } from '../../src/devices/index.js';
+import { driverFiles, emptyEdits, imageFiles, stageEdits } from '../../src/devices/index.js';
 import { type Tree, writeTree } from '../support/device-tree.js';
 
 let dir = '';
@@ -94,6 +94,25 @@ test('a tree for a place that this kernel lacks is left out', { skip: rootless()
   const staged = stageEdits(edits, `${dir}/none`, undefined);
   assert.deepEqual(staged.mounts, []);
   assert.ok(!existsSync(`${dir}/none`));
+});
+
+test("a driver root: what it has goes before, what it lacks of the kernel is the machine's", {
+  skip: rootless(),
+}, () => {
+  const tree: Tree = new Map([
+    ['/usr/lib/libcuda.so.1', { kind: 'file', content: 'theirs' }],
+    ['/dev/nvidiactl', { kind: 'char', major: 195, minor: 255 }],
+    ['/etc/cdi/x.json', { kind: 'file', content: '{}' }],
+    ['/proc', { kind: 'directory' }],
+  ]);
+  writeTree(tree, `${dir}/driver`);
+  const files = driverFiles(`${dir}/driver/`);
+  assert.equal(files.onHost('/usr/lib/libcuda.so.1'), `${dir}/driver/usr/lib/libcuda.so.1`);
+  assert.equal(files.lstat('/dev/null'), undefined);
+  assert.equal(files.lstat('/dev/nvidiactl')?.major, 195);
+  assert.ok(files.readText('/proc/devices')?.includes('Character devices:'));
+  assert.equal(files.readText('/etc/cdi/x.json'), undefined);
+  assert.equal(driverFiles('').onHost('/dev/null'), '/dev/null');
 });
 
 function rootless(): string | false {

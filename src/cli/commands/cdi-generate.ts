@@ -23,7 +23,7 @@ export const command = defineCommand({
   },
   rootless: true,
   async run({ flags }, io, ctx) {
-    const { cdiText } = await import('../../devices/index.js');
+    const { cdiText, driverFiles } = await import('../../devices/index.js');
     const { vendor, output } = flags;
     if (vendor !== undefined && vendor !== 'nvidia' && vendor !== 'amd' && vendor !== 'intel') {
       throw new InvalidError(`unknown vendor "${vendor}": nvidia, amd or intel`);
@@ -35,7 +35,7 @@ export const command = defineCommand({
     const format = flags.format ?? (extension === '.json' ? 'json' : 'yaml');
     if (format !== 'json' && format !== 'yaml')
       throw new InvalidError(`unknown format "${format}": yaml or json`);
-    const text = await cdiText({ vendor, format });
+    const text = await cdiText({ vendor, format }, driverFiles(ctx.env['NSBOX_DRIVER_ROOT']));
     if (output === undefined) {
       io.out(text);
       return 0;

@@ -18,9 +18,9 @@ export const command = defineCommand({
   },
   rootless: true,
   async run({ flags }, io, ctx) {
-    const { cdiDevices } = await import('../../devices/index.js');
+    const { cdiDevices, driverFiles } = await import('../../devices/index.js');
     const directories = flags['spec-dir'].length > 0 ? flags['spec-dir'] : undefined;
-    const { devices, problems } = await cdiDevices(directories);
+    const { devices, problems } = await cdiDevices(directories, driverFiles(ctx.env['NSBOX_DRIVER_ROOT']));
     printList(
       io,
       devices.map((d) => ({

@@ -10,8 +10,8 @@ export const command = defineCommand({
   options: { format: formatFlag },
   async run({ flags }, io, ctx) {
     const { countImages, systemInfo } = await import('../../engine/index.js');
-    const { diskFiles, listGpus } = await import('../../devices/index.js');
-    const GPUs = await listGpus(diskFiles(ctx.env['NSBOX_DRIVER_ROOT'] ?? ''));
+    const { driverFiles, listGpus } = await import('../../devices/index.js');
+    const GPUs = await listGpus(driverFiles(ctx.env['NSBOX_DRIVER_ROOT']));
     const info = {
       ...systemInfo(ctx, await countImages(ctx)),
       CDISpecDirs: ['/etc/cdi', '/var/run/cdi'],

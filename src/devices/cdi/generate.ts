@@ -119,7 +119,8 @@ function drmSpec(files: HostFiles, vendor: 'amd' | 'intel'): CdiSpec {
 /** A node that lies on the host is named by its path alone, and looked up afresh by whoever reads the file. */
 function cdiNode(files: HostFiles, node: DeviceNode): NonNullable<CdiEdits['deviceNodes']>[number] {
   const { path, type, major, minor, mode } = node;
-  if (exists(files, path)) return { path };
+  const hostPath = files.onHost(path);
+  if (exists(files, path)) return hostPath === path ? { path } : { path, hostPath };
   return { path, type, major, minor, fileMode: mode };
 }
 
