@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { ConflictError, type Context, NsboxError } from '../base/index.js';
+import { ConflictError, type Context, isErrno, NsboxError } from '../base/index.js';
 import { findGroups, killAll, removeGroups } from '../cgroup/index.js';
 import { removeTree } from '../kernel/index.js';
 import { release } from './claims.js';
@@ -37,10 +37,19 @@ export async function removeContainer(
       { exitCode: 1 },
     );
   }
-  writeContainer(ctx, { ...record, removing: true });
+  markRemoving(ctx, record);
   if (alive || status === 'dead') await killContainer(ctx, record);
   await finishRemoval(ctx, record, options.volumes ?? false);
   emitEvent(ctx, 'destroy', record);
+}
+
+/** So that recover() finishes what a crash interrupts. On a full disk it can't, and removing is what makes room. */
+function markRemoving(ctx: Context, record: ContainerRecord): void {
+  try {
+    writeContainer(ctx, { ...record, removing: true });
+  } catch (error) {
+    if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
+  }
 }
 
 /** What remains to be done once nothing of the container runs. Safe to repeat. */
