@@ -141,20 +141,27 @@ export const EFFECTS: Effect[] = [
     name: 'cpu: --cpus 0.5 yields half a CPU',
     async run(rig) {
       const seconds = 3;
-      const half = rig.start({ cpu: { quota: 50000, period: 100000 } }, [
-        loadProgram(),
-        'cpu',
-        String(seconds),
-      ]);
-      const { output } = await half.ended;
-      const got = Number(output) / seconds;
-      assert.ok(Math.abs(got - 0.5) <= 0.05, `got ${got} CPUs`);
-      const { cpu } = readUsage(half.groups);
-      assert.ok(cpu.throttledPeriods > 10 && cpu.throttledUsec > 500_000, JSON.stringify(cpu));
-      assert.ok(
-        Math.abs(cpu.usageUsec / 1e6 - Number(output)) < 0.1,
-        `${cpu.usageUsec} µs counted, ${output} used`,
-      );
+      // Never more; less only where others keep the machine busy, and then not every time.
+      for (let attempt = 1; ; attempt++) {
+        const half = rig.start({ cpu: { quota: 50000, period: 100000 } }, [
+          loadProgram(),
+          'cpu',
+          String(seconds),
+        ]);
+        const { output } = await half.ended;
+        const got = Number(output) / seconds;
+        assert.ok(got <= 0.55, `got ${got} CPUs`);
+        const { cpu } = readUsage(half.groups);
+        assert.ok(
+          Math.abs(cpu.usageUsec / 1e6 - Number(output)) < 0.1,
+          `${cpu.usageUsec} µs counted, ${output} used`,
+        );
+        if (got >= 0.45) {
+          assert.ok(cpu.throttledPeriods > 10 && cpu.throttledUsec > 500_000, JSON.stringify(cpu));
+          break;
+        }
+        assert.ok(attempt < 5, `got ${got} CPUs, five times too few`);
+      }
     },
   },
   {
@@ -162,11 +169,17 @@ export const EFFECTS: Effect[] = [
     async run(rig) {
       const cpus = '0';
       const argv = [loadProgram(), 'cpu', '3'];
-      const light = rig.start({ cpu: { shares: 1024, cpus } }, argv);
-      const heavy = rig.start({ cpu: { shares: 3072, cpus } }, argv);
-      const [a, b] = (await Promise.all([light.ended, heavy.ended])).map((e) => Number(e.output));
-      const share = (b ?? 0) / ((a ?? 0) + (b ?? 0));
-      assert.ok(Math.abs(share - 0.75) <= 0.06, `the heavy one got ${share} (${a} s and ${b} s)`);
+      // Both must spin at the same time throughout: a machine kept busy by others lets one begin late.
+      for (let attempt = 1; ; attempt++) {
+        const light = rig.start({ cpu: { shares: 1024, cpus } }, argv, { held: true });
+        const heavy = rig.start({ cpu: { shares: 3072, cpus } }, argv, { held: true });
+        light.go();
+        heavy.go();
+        const [a, b] = (await Promise.all([light.ended, heavy.ended])).map((e) => Number(e.output));
+        const share = (b ?? 0) / ((a ?? 0) + (b ?? 0));
+        if (Math.abs(share - 0.75) <= 0.06) break;
+        assert.ok(attempt < 3, `the heavy one got ${share} (${a} s and ${b} s)`);
+      }
     },
   },
   {

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node
 import os from 'node:os';
 import path from 'node:path';
 import { type Context, makeContext } from '../../src/base/index.js';
-import { findGroups } from '../../src/cgroup/index.js';
+import { findGroups, removeEmptyParents } from '../../src/cgroup/index.js';
 import {
   type ContainerRecord,
   cpuPercent,
@@ -26,6 +26,7 @@ import { metricsText } from '../../src/engine/metrics.js';
 import { hostFacts } from '../../src/host/index.js';
 import { type ContainerRequest, emptyRequest, type ResourceRequest } from '../../src/spec/index.js';
 import { loadProgram } from './load.js';
+import { boost } from './rig.js';
 
 /**
  * Limits on real containers, through the engine. Run natively (whatever hierarchy the host has) and in the test VM.
@@ -125,13 +126,25 @@ export const CONTAINER_CHECKS: ContainerCheck[] = [
   {
     name: 'stats: CPU, memory, limit and processes of a container are what they should be',
     async run(place) {
-      const half = await place.start(['cpu', '60'], { cpus: 0.5, memory: 64 * MiB, pidsLimit: 9 });
+      const parent = `/nsbox-test-boost-${process.pid}`;
+      boost(hostFacts(place.ctx), parent);
+      const half = await place.start(
+        ['cpu', '60'],
+        { cpus: 0.5, memory: 64 * MiB, pidsLimit: 9 },
+        { cgroupParent: parent },
+      );
       await eventually('its start', () => sampleStats(place.ctx, half).usage);
-      const first = sampleStats(place.ctx, half);
-      await new Promise((resolve) => setTimeout(resolve, 3000));
-      const second = sampleStats(place.ctx, half);
-      const percent = cpuPercent(first, second) ?? 0;
-      assert.ok(Math.abs(percent - 50) < 6, `${percent} %`);
+      let second = sampleStats(place.ctx, half);
+      // Never more than half; less only where others keep the machine busy, and then not every time.
+      for (let attempt = 1; ; attempt++) {
+        const first = second;
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+        second = sampleStats(place.ctx, half);
+        const percent = cpuPercent(first, second) ?? 0;
+        assert.ok(percent < 56, `${percent} %`);
+        if (percent > 44) break;
+        assert.ok(attempt < 8, `${percent} %, eight times too little`);
+      }
       assert.equal(second.memoryLimit, 64 * MiB);
       assert.deepEqual(second.usage?.pids, { current: 1, limit: 9 });
       const table = await topOf(place.ctx, half, []);
@@ -142,6 +155,8 @@ export const CONTAINER_CHECKS: ContainerCheck[] = [
         .split('\n')
         .find((l) => l.startsWith('container_spec_memory_limit_bytes') && l.includes(half.name));
       assert.match(line ?? '', / 67108864$/);
+      await removeContainer(place.ctx, half, { force: true });
+      removeEmptyParents(hostFacts(place.ctx).cgroup, `${parent}/x`);
     },
   },
   {
@@ -223,7 +238,6 @@ export const CONTAINER_CHECKS: ContainerCheck[] = [
       assert.match(readFileSync(`/proc/${pid}/cgroup`, 'latin1'), new RegExp(`${parent}/${record.id}`));
       assert.ok(groups.unified?.includes(parent));
       await removeContainer(place.ctx, record, { force: true });
-      const { removeEmptyParents } = await import('../../src/cgroup/index.js');
       removeEmptyParents(cgroup, `${parent}/x`);
       assert.deepEqual(findGroups(cgroup, parent), { unified: null, v1: {} });
     },
