@@ -14,5 +14,4 @@ export {
   NsboxError,
   UnsupportedError,
 } from './base/index.js';
-export type { Image, ImageLayer } from './image/index.js';
 export * from './library/index.js';

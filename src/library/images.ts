@@ -2,6 +2,9 @@ import path from 'node:path';
 import type { Context } from '../base/index.js';
 import { listContainers } from '../engine/index.js';
 import { type Image, openImageStore } from '../image/index.js';
+
+export type { Image, ImageLayer } from '../image/index.js';
+
 import { contextOf } from './sandbox.js';
 
 /** Where the store is; NSBOX_ROOT and NSBOX_STATE, /var/lib/nsbox and /run/nsbox unless told. */
