@@ -81,6 +81,10 @@ const FILES: Record<Engine, (binary: string, prefix: string) => RuntimeFile> = {
       `  [plugins.${plugin}.containerd.runtimes.nsbox.options]`,
       `    BinaryName = ${JSON.stringify(binary)}`,
       '    SystemdCgroup = false',
+      // Naming one runtime takes the built-in default away, and without it containerd's CRI doesn't load.
+      ...(/\.runtimes\.runc\]/.test(old ?? '')
+        ? []
+        : [`[plugins.${plugin}.containerd.runtimes.runc]`, '  runtime_type = "io.containerd.runc.v2"']),
       '',
     ].join('\n');
     return {
