@@ -52,9 +52,17 @@ struct Bytes32 {
 // A copy at the end of its own allocation, so that one byte too many is seen.
 std::vector<char> Exact(const std::string& s) { return std::vector<char>(s.begin(), s.end()); }
 
-std::string SomePlan() {
+// What comes before the lists; see Plan::parse.
+Bytes32 Header() {
   Bytes32 b;
-  b.u32(kPlanMagic).u32(kPlanVersion).u32(1).u8(1).u8(0).u8(0).u8(1).str("keep");
+  b.u32(kPlanMagic).u32(kPlanVersion);
+  b.u32(1).u8(1).u8(0).u8(0).u8(1);  // stdio, stdin open, leave after start, die with runtime, trace
+  b.u32(0).str("keep");
+  return b;
+}
+
+std::string SomePlan() {
+  Bytes32 b = Header();
   for (uint32_t l = 0; l < static_cast<uint32_t>(List::kCount); l++) {
     Bytes32 steps;
     steps.u32(static_cast<uint32_t>(Op::kMkdirs)).str("abc").u32(static_cast<uint32_t>(Op::kUmask)).str("");
@@ -164,8 +172,7 @@ void Operation(uint32_t op, const char* directory) {
       const std::string args = i == 0 ? "" : SomeArguments();
       Bytes32 steps;
       steps.u32(op).str(args);
-      Bytes32 b;
-      b.u32(kPlanMagic).u32(kPlanVersion).u32(0).u8(0).u8(0).u8(0).u8(0).str("");
+      Bytes32 b = Header();
       b.u32(1).str(steps.s);
       for (uint32_t l = 1; l < static_cast<uint32_t>(List::kCount); l++) b.u32(0).str("");
       const std::vector<char> bytes = Exact(b.s);
