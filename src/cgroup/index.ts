@@ -4,6 +4,7 @@ export * from './launch.js';
 export * from './limits.js';
 export * from './path.js';
 export * from './plan.js';
+export * from './report.js';
 export * from './stats.js';
 export * from './tree.js';
 export * from './update.js';

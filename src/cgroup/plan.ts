@@ -155,14 +155,14 @@ function place(
             why: `cgroup2 at ${facts.unified} is mounted read-only`,
             hint: 'run nsbox where it is writable (in a container: with --privileged)',
           }
-        : noController(limit, facts);
+        : noController(limit.controller, facts);
       refuse(limit, why, options, warnings);
     } else if (limit.controller === 'cgroup' || facts.controllers.includes(limit.controller)) {
       const ready = readyForCgroup2(limit, facts);
       if (typeof ready === 'string') refuse(limit, { why: ready }, options, warnings);
       else v2.push(ready);
     } else if (!isDefault(limit)) {
-      refuse(limit, noController(limit, facts), options, warnings);
+      refuse(limit, noController(limit.controller, facts), options, warnings);
     }
   }
   return { v2, v1 };
@@ -186,17 +186,18 @@ function readyForCgroup2(limit: Limit, facts: CgroupFacts): Limit | string {
   return limit;
 }
 
-function noController(limit: Limit, facts: CgroupFacts): { why: string; hint?: string } {
-  const name = legacyController(limit.controller);
+/** Why a controller of cgroup2's naming can't be used here, and what would change it. */
+export function noController(controller: string, facts: CgroupFacts): { why: string; hint: string } {
+  const name = legacyController(controller);
   if (facts.disabled.includes(name)) {
     return {
-      why: `the ${limit.controller} controller is switched off`,
+      why: `the ${controller} controller is switched off`,
       hint: `remove cgroup_disable=${name} from the kernel's command line and boot again`,
     };
   }
   if (facts.boundToV1.includes(name)) {
     return {
-      why: `the ${limit.controller} controller is bound to a cgroup v1 hierarchy that is not mounted here`,
+      why: `the ${controller} controller is bound to a cgroup v1 hierarchy that is not mounted here`,
       hint: `mount it (mount -t cgroup -o ${name} none /sys/fs/cgroup/${name}), or boot with cgroup_no_v1=all`,
     };
   }
@@ -208,12 +209,12 @@ function noController(limit: Limit, facts: CgroupFacts): { why: string; hint?: s
   }
   if (facts.known.includes(name)) {
     return {
-      why: `the ${limit.controller} controller is not handed down to ${facts.unified} (cgroup.controllers: ${facts.controllers.join(' ') || 'none'})`,
+      why: `the ${controller} controller is not handed down to ${facts.unified} (cgroup.controllers: ${facts.controllers.join(' ') || 'none'})`,
       hint: 'in a container or service: have the outer group delegate it (systemd: Delegate=yes)',
     };
   }
   return {
-    why: `this kernel has no ${limit.controller} controller`,
+    why: `this kernel has no ${controller} controller`,
     hint: 'use a kernel that was built with it',
   };
 }

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { type Context, packageRoot } from '../base/index.js';
+import { controllerReport } from '../cgroup/index.js';
 import { type FeatureName, type HostFacts, hostFacts } from '../host/index.js';
 
 /** One thing that `nsbox doctor` looked at. */
@@ -133,19 +134,15 @@ function addCgroups(host: HostFacts, add: Add): void {
       ? 'nothing is mounted at /sys/fs/cgroup: no limits, no figures'
       : 'controllers bound to v1 are driven there; booting with systemd.unified_cgroup_hierarchy=1 gives cgroup2 alone',
   );
-  for (const controller of ['memory', 'cpu', 'pids', 'cpuset', 'io']) {
-    const legacy = controller === 'io' ? 'blkio' : controller;
-    const where = cgroup.controllers.includes(controller)
-      ? 'cgroup2'
-      : v1.includes(legacy)
-        ? 'v1'
-        : undefined;
+  for (const report of controllerReport(cgroup)) {
     add(
-      where !== undefined,
+      report.place !== undefined,
       'note',
-      `${controller} controller`,
-      where ?? 'none',
-      `limits of ${controller} are refused`,
+      `${report.controller} controller`,
+      report.place === undefined
+        ? (report.why ?? 'none')
+        : `${report.version === 2 ? 'cgroup2' : 'cgroup v1'} at ${report.place}`,
+      `limits of ${report.controller} are refused; ${report.remedy ?? ''}`,
     );
   }
 }

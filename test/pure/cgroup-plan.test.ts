@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cgroupPathFor, ioWeightOfBlkio, planCgroup, weightOfShares } from '../../src/cgroup/index.js';
+import {
+  cgroupPathFor,
+  controllerReport,
+  ioWeightOfBlkio,
+  planCgroup,
+  weightOfShares,
+} from '../../src/cgroup/index.js';
 import type { SpecResources } from '../../src/spec/index.js';
 import { BARE, HYBRID, LEGACY, modernHost, UNIFIED } from '../support/hosts.js';
 
@@ -249,4 +255,15 @@ test('a privileged container needs no device program', () => {
   assert.equal(plan.devices, null);
   const confined = planCgroup({ devices: [{ allow: false, access: 'rwm' }] }, '/nsbox/x', modernHost());
   assert.equal(confined.devices?.how, 'bpf');
+});
+
+test('what is said of controllers: where they are, or why not and what to do', () => {
+  const places = (facts: typeof UNIFIED): (string | undefined)[] =>
+    controllerReport(facts).map((r) => r.place);
+  assert.deepEqual(new Set(places(UNIFIED)), new Set(['/sys/fs/cgroup']));
+  assert.equal(places(HYBRID)[0], '/sys/fs/cgroup/memory');
+  const [memory] = controllerReport(BARE);
+  assert.match(memory?.why ?? '', /bound to a cgroup v1 hierarchy that is not mounted here/);
+  assert.match(memory?.remedy ?? '', /cgroup_no_v1=all/);
+  assert.ok(controllerReport({ ...UNIFIED, writable: false }).every((r) => r.place === undefined));
 });
