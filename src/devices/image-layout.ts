@@ -63,9 +63,13 @@ export function imageLayout(image: HostFiles, arch: string = process.arch): Imag
   return {
     lib64: multiarch ?? plain ?? '/usr/lib64',
     lib32: has32 ? (multiarch32 ?? realPath(image, '/usr/lib') ?? '/usr/lib') : undefined,
-    // Ubuntu's /sbin/ldconfig is a script round ldconfig.real that puts work off during package set-up.
-    ldconfig: ['/sbin/ldconfig.real', '/usr/sbin/ldconfig.real', '/sbin/ldconfig', '/usr/sbin/ldconfig'].find(
-      (file) => exists(image, file),
-    ),
+    ldconfig: findLdconfig(image),
   };
+}
+
+/** The image's ldconfig. Ubuntu's /sbin/ldconfig is a script round ldconfig.real that puts work off during set-up. */
+export function findLdconfig(image: HostFiles): string | undefined {
+  return ['/sbin/ldconfig.real', '/usr/sbin/ldconfig.real', '/sbin/ldconfig', '/usr/sbin/ldconfig'].find(
+    (file) => exists(image, file),
+  );
 }

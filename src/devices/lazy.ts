@@ -4,9 +4,16 @@
  */
 import type { CdiListing } from './cdi/report.js';
 import type { GpuCheck } from './doctor.js';
+import type { DeviceEdits } from './edits.js';
 import type { HostFiles } from './host-files.js';
 import type { GpuInfo } from './inventory.js';
 import type { GpuUsage, Nvml, NvmlData } from './nvml.js';
+
+/** The edits with the hooks of NVIDIA's toolkit done natively, see cdi/hooks.ts. */
+export async function withoutToolkitHooks(edits: DeviceEdits, image?: HostFiles): Promise<DeviceEdits> {
+  if (Object.keys(edits.hooks).length === 0) return edits;
+  return (await import('./cdi/hooks.js')).translateHooks(edits, image);
+}
 
 /** See inventory.ts. */
 export async function listGpus(files?: HostFiles): Promise<GpuInfo[]> {

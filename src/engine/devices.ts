@@ -29,9 +29,9 @@ export async function deviceEdits(
   rootfs: string | readonly string[],
 ): Promise<StagedEdits | undefined> {
   if (!wantsDevices(request)) return undefined;
-  const { imageFiles, resolveDevices, stageEdits } = await import('../devices/index.js');
+  const { imageFiles, resolveDevices, stageEdits, withoutToolkitHooks } = await import('../devices/index.js');
   const image = imageFiles(typeof rootfs === 'string' ? [rootfs] : rootfs);
-  const edits = await resolveDevices(
+  const found = await resolveDevices(
     {
       devices: request.devices,
       gpus: request.gpus,
@@ -41,6 +41,7 @@ export async function deviceEdits(
     },
     { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image },
   );
+  const edits = await withoutToolkitHooks(found, image);
   return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
 }
 

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DeviceEdits, resolveDevices } from '../../src/devices/index.js';
+import {
+  type DeviceEdits,
+  emptyEdits,
+  resolveDevices,
+  withoutToolkitHooks,
+} from '../../src/devices/index.js';
 import { memoryFiles, type Tree, type TreeEntry } from '../support/device-tree.js';
+import { imageTree } from '../support/gpu-tree.js';
 
 function host(
   specs: Record<string, string>,
@@ -242,4 +248,47 @@ test('nodes are looked up on the host, and must be what the file says', async ()
     resolve(files('{path: /dev/nvidia0, type: b}'), 'vendor.com/thing=a'),
     /says that \/dev\/nvidia0 is of type "b", and it is "c"/,
   );
+});
+
+test("the hooks of NVIDIA's toolkit are done without it; others stay, or are named", async () => {
+  const image = imageTree('debian');
+  image.set('/usr/local/cuda/compat/libcuda.so.570.1.1', { kind: 'file', content: '' });
+  image.set('/usr/local/cuda/compat/libcuda.so.1', { kind: 'link', target: 'libcuda.so.570.1.1' });
+  const hook = (program: string, ...args: string[]) => ({
+    path: `/usr/bin/${program}`,
+    args: [program, ...args],
+  });
+  const edits = emptyEdits();
+  edits.hooks = {
+    createContainer: [
+      hook(
+        'nvidia-ctk',
+        'hook',
+        'create-symlinks',
+        '--link',
+        'libcuda.so.1::/usr/lib/libcuda.so',
+        '--link=../a::/b/c',
+      ),
+      hook('nvidia-cdi-hook', 'update-ldcache', '--folder', '/usr/lib/x', '--folder=/usr/lib/y'),
+      hook('nvidia-cdi-hook', 'enable-cuda-compat', '--host-driver-version=550.54.14'),
+      hook('nvidia-cdi-hook', 'chmod', '--mode', '755', '--path', '/dev/dri'),
+      hook('other', 'create-symlinks'),
+      hook('nvidia-cdi-hook', 'something-new'),
+    ],
+    poststop: [hook('cleanup')],
+  };
+  const done = await withoutToolkitHooks(edits, memoryFiles(image));
+  assert.deepEqual(done.symlinks, [
+    { path: '/usr/lib/libcuda.so', target: 'libcuda.so.1' },
+    { path: '/b/c', target: '../a' },
+  ]);
+  assert.deepEqual(done.ldconfig, {
+    program: '/sbin/ldconfig',
+    args: ['ldconfig', '/usr/local/cuda/compat', '/usr/lib/x', '/usr/lib/y'],
+  });
+  assert.deepEqual(done.hooks, {
+    createContainer: [hook('other', 'create-symlinks'), hook('nvidia-cdi-hook', 'something-new')],
+  });
+  assert.deepEqual(done.warnings, ["the poststop hook of a CDI device isn't run here: /usr/bin/cleanup"]);
+  assert.equal(edits.symlinks.length, 0);
 });

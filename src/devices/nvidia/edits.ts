@@ -5,8 +5,9 @@ import { addNode, type DeviceEdits, type DeviceNode, emptyEdits } from '../edits
 import type { Capability } from '../gpus-flag.js';
 import { exists, type HostFiles, realPath, stat } from '../host-files.js';
 import { type ImageLayout, multiarchLayout } from '../image-layout.js';
+import { forwardCompat } from './compat.js';
 import { CONTROL_MINOR, MODESET_MINOR, NVIDIA_MAJOR, type NvidiaDriver } from './driver.js';
-import { type DriverLibrary, findLibraries, versionOf } from './libraries.js';
+import { type DriverLibrary, findLibraries } from './libraries.js';
 import { procTree } from './proc.js';
 import type { Selection } from './select.js';
 import {
@@ -236,20 +237,6 @@ function libraryDirectory(
   if (/^\/usr\/lib(64|32)?(\/[a-z0-9_]+-linux-gnu\w*)?$/.test(own)) return own;
   const standard = multiarchLayout(arch);
   return library.bits === 64 ? standard.lib64 : standard.lib32;
-}
-
-/**
- * The libraries of an image's cuda-compat package by soname, where they are of a newer major version than the
- * driver's, which is what they are made for.
- * @see "Forward Compatibility" in NVIDIA's CUDA Compatibility guide
- */
-function forwardCompat(image: HostFiles, version: string | undefined): Map<string, string> | undefined {
-  const directory = realPath(image, '/usr/local/cuda/compat');
-  if (directory === undefined || version === undefined) return undefined;
-  const names = image.readDirectory(directory);
-  const theirs = names.map((n) => (n.startsWith('libcuda.so.') ? versionOf(n) : undefined)).find(Boolean);
-  if (theirs === undefined || Number.parseInt(theirs, 10) <= Number.parseInt(version, 10)) return undefined;
-  return new Map(names.filter((n) => /\.so\.\d+$/.test(n)).map((n) => [n, `${directory}/${n}`]));
 }
 
 function addBinary(edits: DeviceEdits, files: HostFiles, name: string): void {
