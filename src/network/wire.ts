@@ -51,11 +51,13 @@ export async function wire(
     }
   } catch (error) {
     if (error instanceof NsboxError) throw error;
-    const e = error as { code?: string; message?: string };
+    const e = error as { code?: string; message?: string; reason?: string };
+    const unknown = e.reason === 'Unknown device type';
     throw new NsboxError('NETWORK', `cannot wire the container's network: ${e.message ?? String(error)}`, {
       errno: e.code,
       syscall: 'netlink',
       path: netns,
+      ...(unknown ? { hint: 'this kernel was built without that kind of link, or lacks its module' } : {}),
       cause: error,
     });
   } finally {

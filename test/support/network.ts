@@ -80,6 +80,18 @@ export class NetworkRig implements AsyncDisposable {
     };
   }
 
+  /** A program of test/support where the test is; it has printed something. */
+  async program(file: string, ...args: string[]): Promise<void> {
+    const child = spawn(process.execPath, [path.join(import.meta.dirname, file), ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#children.push(child);
+    await new Promise((resolve, reject) => {
+      child.stdout.once('data', resolve);
+      child.once('exit', reject);
+    });
+  }
+
   /** A container that is prepared and wired. */
   async container(options: Partial<PrepareOptions> & { listen?: number[] } = {}): Promise<TestContainer> {
     const { listen = [80], ...rest } = options;

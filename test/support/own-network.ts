@@ -25,6 +25,7 @@ export function ownNetwork(file: string): boolean {
         'private',
         process.execPath,
         '--test-reporter=tap',
+        '--test-timeout=60000',
         '--test',
         file,
       ],
@@ -41,7 +42,8 @@ export function ownNetwork(file: string): boolean {
     assert.ok(verdicts.length > 0, `nothing ran:\n${out}`);
     for (const [i, m] of verdicts.entries()) {
       const end = verdicts[i + 1]?.index ?? out.length;
-      await t.test(m[3]!.replace(/ # .*$/, ''), () => {
+      const skip = / # SKIP ?(.*)$/.exec(m[3]!)?.[1] ?? false;
+      await t.test(m[3]!.replace(/ # .*$/, ''), { skip }, () => {
         assert.equal(m[2], 'ok', out.slice(m.index, end));
       });
     }
