@@ -7,7 +7,7 @@
 // stdin is one start; its wall time in nanoseconds is printed. The container: all namespaces but time, a user
 // namespace with 65,536 ids at 200000, an overlay over an idmapped lower, /proc /sys /dev /dev/pts /dev/shm
 // /dev/mqueue, six devices, masked and read-only paths as Docker has them, pivot_root, host name, the loopback
-// link, 14 capabilities, no_new_privs, a seccomp filter (compiled before), and a cgroup of its own.
+// link, capabilities, no_new_privs, a seccomp filter (compiled before), and a cgroup of its own.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
