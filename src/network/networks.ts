@@ -83,7 +83,7 @@ export class Networks {
       throw error;
     }
     // Its start-up goes on beside the launch.
-    if (needsNames(settings)) startNames(this.#ctx);
+    if (needsNames(settings)) await startNames(this.#ctx);
     return settings;
   }
 
@@ -313,7 +313,7 @@ export class Networks {
     for (const id of settingsIds(this.#ctx)) if (!live.has(id) && !held.has(id)) dead.add(id);
     for (const id of dead) if (!held.has(id)) await this.release(id);
     if (settingsIds(this.#ctx).length > 0) this.#releaseEnded();
-    if (listSettings(this.#ctx).some(needsNames)) startNames(this.#ctx);
+    if (listSettings(this.#ctx).some(needsNames)) await startNames(this.#ctx);
   }
 
   #sweepClaims(mine: (containerId: string) => boolean): void {
@@ -476,7 +476,7 @@ export class Networks {
     }
     using _lock = await acquireLock(sharedLock(this.#ctx));
     rebuildRules(this.#ctx, host);
-    if (listSettings(this.#ctx).some(needsNames)) startNames(this.#ctx);
+    if (listSettings(this.#ctx).some(needsNames)) await startNames(this.#ctx);
   }
 
   // ---- containers that run ----
@@ -509,7 +509,7 @@ export class Networks {
       }
       markWired(this.#ctx, containerId);
       if (needsNames(settings)) {
-        startNames(this.#ctx);
+        await startNames(this.#ctx);
         await waitForNames(this.#ctx, settings);
       }
     } catch (error) {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, packageRoot } from '../../base/index.js';
@@ -18,11 +17,12 @@ export function needsNames(settings: NetworkSettings): boolean {
  * Starts the process that answers names, unless it runs. It outlives the command, and ends by itself when no
  * container needs it. Of several started at once all but one find the lock held and end.
  */
-export function startNames(ctx: Context): void {
+export async function startNames(ctx: Context): Promise<void> {
   ensureDirectory(stateDirectory(ctx));
   const lock = tryAcquireLock(namesLock(ctx), 'shared');
   if (!lock) return;
   lock[Symbol.dispose]();
+  const { spawn } = await import('node:child_process');
   const log = openSync(`${stateDirectory(ctx)}/names.log`, 'w', 0o600);
   try {
     const child = spawn(
@@ -64,7 +64,7 @@ export async function waitForNames(ctx: Context, settings: NetworkSettings): Pro
     await new Promise((resolve) => setTimeout(resolve, pause));
     // One that was ending as we looked, or was killed.
     if (performance.now() - started < 1000) continue;
-    startNames(ctx);
+    await startNames(ctx);
     started = performance.now();
   }
   ctx.warn(
