@@ -20,7 +20,7 @@ const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
  */
 export async function* exportContainer(ctx: Context, record: ContainerRecord): AsyncGenerator<Buffer> {
   const { packTree } = await import('../image/index.js');
-  using view = openRootfs(ctx, record, false);
+  using view = await openRootfs(ctx, record, false);
   const root = view.place('/');
   yield* packTree(root.fd, { mapId: (id) => inside(id, root.shift), oneFilesystem: true });
 }
@@ -37,7 +37,7 @@ export async function archiveFromContainer(
   options: CpOptions = {},
 ): Promise<void> {
   const { packTree } = await import('../image/index.js');
-  using view = openRootfs(ctx, record, false);
+  using view = await openRootfs(ctx, record, false);
   const at = view.place(from);
   const shown = `${record.name}:${from}`;
   using place = lookUp(at.fd, at.path, (options.followLink ?? false) || from.endsWith('/'), shown);
@@ -69,7 +69,7 @@ export async function archiveToContainer(
   _options: CpOptions = {},
 ): Promise<void> {
   const { untar } = await import('../image/index.js');
-  using view = openForWriting(ctx, record);
+  using view = await openForWriting(ctx, record);
   const at = view.place(to);
   const shown = `${record.name}:${to}`;
   using place = lookUp(at.fd, at.path, true, shown);

@@ -161,7 +161,7 @@ export async function copyFromContainer(
   to: string,
   options: CpOptions = {},
 ): Promise<CpResult> {
-  using view = openRootfs(ctx, record, false);
+  using view = await openRootfs(ctx, record, false);
   const place = view.place(from);
   return across(async (host, onFile) =>
     transfer(
@@ -188,7 +188,7 @@ export async function copyToContainer(
   to: string,
   options: CpOptions = {},
 ): Promise<CpResult> {
-  using view = openForWriting(ctx, record);
+  using view = await openForWriting(ctx, record);
   const place = view.place(to);
   return across(async (host, onFile) =>
     transfer(
@@ -208,7 +208,7 @@ export async function copyToContainer(
 }
 
 /** A view that may be changed; a container with a read-only root has none. */
-export function openForWriting(ctx: Context, record: ContainerRecord): RootfsView {
+export async function openForWriting(ctx: Context, record: ContainerRecord): Promise<RootfsView> {
   if (record.request.readonlyRootfs) {
     throw new ConflictError(`the root filesystem of container ${record.name} is read-only`);
   }

@@ -86,7 +86,7 @@ export async function createContainer(ctx: Context, request: ContainerRequest): 
     name = request.name ?? claimRandomName(ctx, id);
     idRange = ownIdRange(ctx, request, id);
     makeLayer(paths, idRange);
-    const mounts = await resolveMounts(ctx, request, image?.config);
+    const mounts = await resolveMounts(ctx, request, image?.config, id);
     anonymous = mounts.filter((m) => m.anonymous).map((m) => m.name!);
     const record: ContainerRecord = {
       version: 1,

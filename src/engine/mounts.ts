@@ -4,7 +4,7 @@ import { type Context, fromErrno, InvalidError, isErrno } from '../base/index.js
 import { openOverlay } from '../kernel/index.js';
 import type { ContainerRequest, ImageConfig, MountRequest, ResolvedMount } from '../spec/index.js';
 import type { MountPoint } from './records.js';
-import { openVolumes, type Volumes } from './volumes.js';
+import { openVolumes, type VolumeRecord, type Volumes } from './volumes.js';
 
 /**
  * Resolves what was asked to be mounted, at creation: volumes are made (those the image declares get anonymous ones),
@@ -15,14 +15,16 @@ export async function resolveMounts(
   ctx: Context,
   request: ContainerRequest,
   image: ImageConfig | undefined,
+  container?: string | undefined,
 ): Promise<MountPoint[]> {
   const volumes = openVolumes(ctx);
+  const owner = container === undefined ? undefined : { container, remove: request.autoRemove };
   const points: MountPoint[] = [];
-  for (const mount of request.mounts) points.push(await resolveOne(volumes, mount));
+  for (const mount of request.mounts) points.push(await resolveOne(volumes, mount, owner));
   const covered = new Set(points.map((p) => path.posix.normalize(p.destination)));
   for (const target of Object.keys(image?.config?.Volumes ?? {})) {
     if (covered.has(path.posix.normalize(target))) continue;
-    const volume = await volumes.create();
+    const volume = await volumes.create({ owner });
     points.push({
       type: 'volume',
       name: volume.name,
@@ -37,7 +39,11 @@ export async function resolveMounts(
   return points;
 }
 
-async function resolveOne(volumes: Volumes, mount: MountRequest): Promise<MountPoint> {
+async function resolveOne(
+  volumes: Volumes,
+  mount: MountRequest,
+  owner: VolumeRecord['owner'],
+): Promise<MountPoint> {
   const common = { destination: mount.target, rw: !mount.readonly, mode: mount.readonly ? 'ro' : '' };
   if (mount.type === 'tmpfs') return { type: 'tmpfs', source: '', ...common, propagation: '' };
   if (mount.type === 'bind') {
@@ -48,6 +54,7 @@ async function resolveOne(volumes: Volumes, mount: MountRequest): Promise<MountP
     name: mount.source,
     labels: mount.volumeLabels,
     options: mount.volumeDriverOptions,
+    owner,
   });
   return {
     type: 'volume',

@@ -10,8 +10,10 @@ import { containerIds, isHeld, readContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory, sandboxesDirectory } from './paths.js';
 import type { ExitRecord, RunningRecord } from './records.js';
-import { finishRemoval } from './remove.js';
+import { finishRemoval, volumeUsers } from './remove.js';
+import { releaseOldNames } from './rename.js';
 import { factsOf } from './sandbox.js';
+import { openVolumes } from './volumes.js';
 
 /**
  * Puts right what a killed process or a power loss left: containers whose monitor died, half-made and half-removed
@@ -37,6 +39,11 @@ export async function recover(ctx: Context): Promise<void> {
         release(path.join(directory, name), owner);
     }
   }
+  await releaseOldNames(ctx);
+  await openVolumes(ctx).recover(
+    (id) => !isHeld(containerPaths(ctx, id).lock) && !live.has(id),
+    (name) => volumeUsers(ctx, name),
+  );
   await recoverGroups(ctx, live);
   const { openNetworks } = await import('../network/index.js');
   await openNetworks(ctx).recover(live);

@@ -2,7 +2,7 @@ import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync, statSync 
 import path from 'node:path';
 import { ConflictError, type Context, fromErrno, isErrno } from '../base/index.js';
 import { openOverlay } from '../kernel/index.js';
-import { tryAcquireLock } from '../state/index.js';
+import { lockContainer } from './container-lock.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
@@ -10,6 +10,8 @@ import type { ContainerRecord } from './records.js';
 /** A container's filesystem as an open directory, whether it runs or not. */
 export interface RootfsView extends Disposable {
   readonly fd: number;
+  /** It holds the container's lock. */
+  readonly locked: boolean;
   /** Ids in it lie this far above those inside the container. */
   readonly shift: number;
   /** Where `path` (absolute, inside the container) is to be looked up: a volume or bind mount has its own directory. */
@@ -29,35 +31,44 @@ export function layerDirectories(ctx: Context, record: ContainerRecord): string[
  * @param write whether files will be changed
  * @throws NsboxError where a layer is gone or the kernel refuses the overlay
  */
-export function openRootfs(ctx: Context, record: ContainerRecord, write: boolean): RootfsView {
-  const { status, running } = stateOf(ctx, record);
-  const shift = record.idRange?.start ?? 0;
-  if ((status === 'running' || status === 'paused') && running) {
-    try {
-      const fd = openSync(`/proc/${running.pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
-      return view(fd, shift, record.mounts, write, {
-        directory: record.image ? undefined : record.request.rootfs,
-      });
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT', 'ESRCH'))
-        throw fromErrno(`open the root of container ${record.name}`, error);
-      // It ended meanwhile.
-    }
+export async function openRootfs(ctx: Context, record: ContainerRecord, write: boolean): Promise<RootfsView> {
+  const live = openLive(ctx, record, write);
+  if (live) return live;
+  // One overlay at a time may have the writable layer: no start comes in between as long as the view is open.
+  const lock = await lockContainer(ctx, record.id);
+  try {
+    const view = openLive(ctx, record, write) ?? openStopped(ctx, record, write, lock);
+    if (!view.locked) lock[Symbol.dispose]();
+    return view;
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
   }
-  return openStopped(ctx, record, write);
 }
 
-function openStopped(ctx: Context, record: ContainerRecord, write: boolean): RootfsView {
+/** The filesystem as the container's processes see it; undefined where there are none. */
+function openLive(ctx: Context, record: ContainerRecord, write: boolean): RootfsView | undefined {
+  const { status, running } = stateOf(ctx, record);
+  if (status === 'restarting') {
+    throw new ConflictError(`container ${record.name} is restarting`, {
+      hint: 'wait until it runs, or stop it',
+    });
+  }
+  if ((status !== 'running' && status !== 'paused') || !running) return undefined;
+  try {
+    const fd = openSync(`/proc/${running.pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+    const directory = record.image ? undefined : record.request.rootfs;
+    return view(fd, record.idRange?.start ?? 0, record.mounts, write, { directory });
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return undefined; // it ended meanwhile
+    throw fromErrno(`open the root of container ${record.name}`, error);
+  }
+}
+
+function openStopped(ctx: Context, record: ContainerRecord, write: boolean, lock: Disposable): RootfsView {
   const shift = record.idRange?.start ?? 0;
   const mounts = record.mounts.filter((m) => m.type !== 'tmpfs');
   const paths = containerPaths(ctx, record.id);
-  // One overlay at a time may have the writable layer: the lock keeps a start away as long as the view is open.
-  const lock = tryAcquireLock(paths.lock);
-  if (!lock) {
-    throw new ConflictError(`container ${record.name} is just being started or stopped`, {
-      hint: 'try again',
-    });
-  }
   try {
     if (!record.image) {
       const directory = record.request.rootfs ?? '';
@@ -77,7 +88,6 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean): Roo
     });
     return view(fd, shift, mounts, write, { lock });
   } catch (error) {
-    lock[Symbol.dispose]();
     throw fromErrno(`open the filesystem of container ${record.name}`, error, {
       hint: write ? 'is it being started?' : undefined,
     });
@@ -103,6 +113,7 @@ function view(
   };
   return {
     fd,
+    locked: more.lock !== undefined,
     shift,
     place(file) {
       const clean = path.posix.resolve('/', file);

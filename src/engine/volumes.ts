@@ -40,6 +40,8 @@ export interface VolumeRecord {
   options: Record<string, string>;
   /** Made without a name: removed with its container by --rm and `rm -v`, and by `volume prune`. */
   anonymous: boolean;
+  /** The container it was made for, and whether it goes when that one has gone, whatever ended it (--rm). */
+  owner?: { container: string; remove: boolean } | undefined;
   /** A container has mounted it: what the image has at its place was copied, if it was to be. */
   used?: boolean | undefined;
 }
@@ -53,6 +55,8 @@ export interface VolumeRequest {
   name?: string | undefined;
   labels?: Record<string, string> | undefined;
   options?: Record<string, string> | undefined;
+  /** Kept for volumes without a name. */
+  owner?: { container: string; remove: boolean } | undefined;
 }
 
 /** Ids of the containers that have a volume, by its name; the engine knows them. */
@@ -99,6 +103,7 @@ export class Volumes {
       labels: request.labels ?? {},
       options: {},
       anonymous,
+      ...(anonymous && request.owner ? { owner: request.owner } : {}),
     };
     const temporary = path.join(this.#directory, `.new-${name}`);
     try {
@@ -231,6 +236,19 @@ export class Volumes {
     for (const name of names) {
       const volume = this.find(name);
       if (volume?.anonymous && users(name).length === 0) await this.remove(name, users);
+    }
+  }
+
+  /**
+   * Removes anonymous volumes that a killed process or a monitor left: their --rm container has gone, or the container
+   * they were made for never came to be.
+   * @param gone whether a container, by its id, is neither there nor being made
+   */
+  async recover(gone: (container: string) => boolean, users: VolumeUsers): Promise<void> {
+    for (const volume of this.list()) {
+      const { owner } = volume;
+      if (!owner || (!owner.remove && volume.used) || !gone(owner.container)) continue;
+      await this.removeAnonymous([volume.name], users);
     }
   }
 

@@ -133,6 +133,22 @@ describe('volumes', () => {
     );
   });
 
+  it('go with a container that has gone without removing them', async () => {
+    const of = async (container: string, remove: boolean) => volumes.create({ owner: { container, remove } });
+    const rm = await of('gone', true);
+    const never = await of('gone', false);
+    const kept = await of('gone', false);
+    await volumes.prepare(kept.name);
+    const alive = await of('there', true);
+    const named = await volumes.create({ name: 'named', owner: { container: 'gone', remove: true } });
+    await volumes.recover((id) => id === 'gone', nobody);
+    const left = volumes.list().map((v) => v.name);
+    assert.deepEqual(
+      [rm, never, kept, alive, named].map((v) => left.includes(v.name)),
+      [false, false, true, true, true],
+    );
+  });
+
   it('are made once by many processes', async () => {
     const made = await Promise.all(Array.from({ length: 20 }, () => volumes.create({ name: 'one' })));
     assert.equal(new Set(made.map((v) => v.created)).size, 1);
