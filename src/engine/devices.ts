@@ -2,7 +2,7 @@ import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import type { StagedEdits } from '../devices/index.js';
-import type { ContainerRequest } from '../spec/index.js';
+import type { ContainerRequest, Spec } from '../spec/index.js';
 import { listContainers } from './containers.js';
 import { sandboxesDirectory } from './paths.js';
 
@@ -43,6 +43,19 @@ export async function deviceEdits(
   );
   const edits = await withoutToolkitHooks(found, image);
   return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
+}
+
+/** What hooks of devices get on their stdin: the container's state, as runtime-spec has it. */
+export function hookState(id: string, spec: Spec, bundle: string): string {
+  const { ociVersion, annotations } = spec;
+  return JSON.stringify({
+    ociVersion,
+    id,
+    status: 'created',
+    pid: 1,
+    bundle,
+    ...(annotations ? { annotations } : {}),
+  });
 }
 
 /** Sources of the edits' mounts: files of the driver, whose owner as a container sees it is nobody's concern. */

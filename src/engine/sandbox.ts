@@ -9,7 +9,7 @@ import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec
 import { needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
-import { deviceEdits, sourcesOf } from './devices.js';
+import { deviceEdits, hookState, sourcesOf } from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
@@ -131,6 +131,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     const input: PlanInput = {
       id,
       spec,
+      ...(spec.hooks ? { hookState: hookState(id, spec, directory) } : {}),
       host,
       rootfs: root,
       stdio: 'inherit',

@@ -10,7 +10,7 @@ import { ensureDirectory, writeRecord } from '../state/index.js';
 import { lockContainer } from './container-lock.js';
 import { containerState, findContainer, readContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
-import { deviceEdits, sourcesOf } from './devices.js';
+import { deviceEdits, hookState, sourcesOf } from './devices.js';
 import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
@@ -106,6 +106,7 @@ export async function prepareLaunch(
   const input: PlanInput = {
     id: record.id,
     spec,
+    ...(spec.hooks ? { hookState: hookState(record.id, spec, paths.data) } : {}),
     host,
     rootfs: image
       ? {

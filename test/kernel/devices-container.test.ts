@@ -48,7 +48,7 @@ before(() => {
       if (file.endsWith('/ldconfig')) {
         tree.set(file, {
           kind: 'file',
-          content: '#!/bin/sh\nreadlink /proc/self/ns/mnt >/etc-cache\n',
+          content: '#!/bin/sh\nreadlink /proc/self/ns/mnt >/etc-cache\ncat >/etc-state\n',
           mode: 0o755,
         });
       } else if (entry.kind === 'link' && entry.target === 'usr/lib64')
@@ -157,6 +157,12 @@ test("the image's own ldconfig has run in the container's mount namespace, never
   const { out } = await run({ gpus: 'all' }, 'cat /etc-cache; readlink /proc/self/ns/mnt');
   const [hook, own] = out.trim().split('\n');
   assert.equal(hook, own);
+  const state = JSON.parse((await run({ gpus: 'all' }, 'cat /etc-state')).out) as {
+    status: string;
+    id: string;
+  };
+  assert.equal(state.status, 'created');
+  assert.match(state.id, /^[0-9a-f]{64}$/);
   assert.notEqual(own, execFileSync('readlink', ['/proc/self/ns/mnt']).toString().trim());
   const readonly = await run({ gpus: 'all', readonlyRootfs: true }, 'ls /etc-cache 2>&1; ls /dev/nvidia0');
   assert.match(readonly.out, /No such file[^\n]*\n\/dev\/nvidia0\n$/);
