@@ -59,13 +59,25 @@ void Keeper::UnwatchOom() { oom_.reset(); }
 
 void Keeper::OnOom() {
   char events[512];
+  bool notice = false;  // v1's eventfd: eight bytes
   if (oom_.ok()) {
-    while (read(oom_.get(), events, sizeof(events)) > 0) {
-    }
+    ssize_t n;
+    while ((n = read(oom_.get(), events, sizeof(events))) > 0) notice = notice || n == 8;
   }
   const uint64_t kills = OomKills();
-  if (kills > oom_seen_) Event("oom");
-  if (kills > oom_seen_) oom_seen_ = kills;
+  // v1 gives notice before it kills, and not again when it counts the kill.
+  if (kills > oom_seen_) {
+    if (!oom_told_) {
+      Event("oom");
+      notice = false;
+    }
+    oom_told_ = false;
+    oom_seen_ = kills;
+  }
+  if (notice && !oom_told_) {
+    Event("oom");
+    oom_told_ = true;
+  }
 }
 
 }  // namespace nsbox

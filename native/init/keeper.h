@@ -109,6 +109,7 @@ class Keeper {
 
   Fd epoll_, lock_, listen_, signals_, timer_, oom_, slave_;
   uint64_t oom_before_ = 0, oom_seen_ = 0;
+  bool oom_told_ = false;
   bool outputs_watched_ = false;
   Client* clients_ = nullptr;
   bool stdin_watched_ = false;
