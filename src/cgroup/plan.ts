@@ -139,7 +139,8 @@ function place(
   const v1 = new Map<string, Limit[]>();
   for (const limit of limits) {
     const legacy = legacyController(limit.controller);
-    if (limit.file === 'memory.swap.max' && !facts.swap && limit.value !== 'max') {
+    const counted = facts.v1['memory'] !== undefined || facts.controllers.includes('memory');
+    if (limit.file === 'memory.swap.max' && counted && !facts.swap && limit.value !== 'max') {
       const why = { why: 'this kernel does not count swap', hint: 'boot with swapaccount=1' };
       // As much swap as memory is what Docker adds to every memory limit: nobody asked for it by name.
       const added = limits.find((l) => l.file === 'memory.max')?.value === limit.value;

@@ -209,6 +209,20 @@ test('--force-limits=warn keeps what can be enforced', () => {
   );
 });
 
+test('a kernel that counts no swap: what was asked for is refused, what Docker adds is a warning', () => {
+  const cgroup = { ...UNIFIED, swap: false };
+  const added = planCgroup({ memory: { limit: MiB, swap: 2 * MiB } }, '/nsbox/x', { cgroup });
+  assert.match(added.warnings[0] ?? '', /does not count swap/);
+  assert.deepEqual(
+    added.writes.map((w) => w.value),
+    [String(MiB)],
+  );
+  assert.throws(
+    () => planCgroup({ memory: { limit: MiB, swap: MiB } }, '/nsbox/x', { cgroup }),
+    /does not count swap/,
+  );
+});
+
 test('nonsense is refused with its place', () => {
   const code = (resources: SpecResources): unknown => {
     try {
