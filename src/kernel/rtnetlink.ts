@@ -175,6 +175,13 @@ export function setLinkUp(name: string, up = true): NetlinkMessage {
   return { type: RTM_NEWLINK, flags: 0, body: body.done(), what: `bring up the link ${name}` };
 }
 
+/** Moves a link, known by index, to the network namespace of an open fd, under a name. It arrives there down. */
+export function moveLink(index: number, netns: number, name: string): NetlinkMessage {
+  const body = linkHeader(new MessageBody(), index, 0, 0);
+  body.attrU32(IFLA_NET_NS_FD, netns).attrString(IFLA_IFNAME, name);
+  return { type: RTM_NEWLINK, flags: 0, body: body.done(), what: `move link ${index} as ${name}` };
+}
+
 /** Lets a bridge send a frame back out of the port it came in by; the port is known by name. */
 export function setHairpin(name: string): NetlinkMessage {
   const body = linkHeader(new MessageBody(), 0, 0, 0);

@@ -1,6 +1,6 @@
 import { closeSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, InvalidError, NsboxError } from '../base/index.js';
+import { fromErrno, InvalidError } from '../base/index.js';
 import { launchCgroup, plannedGroups, readyCgroups, removeGroups } from '../cgroup/index.js';
 import { type Launched, launch } from '../engine/launch.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
@@ -154,7 +154,10 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
         createRuntime: async (pid) => {
           record!.init = { pid, startTicks: processStat(pid)?.startTicks ?? '' };
           save(root, record!);
-          await moveNetDevices(spec, pid);
+          if (spec.linux?.netDevices) {
+            const { moveNetDevices } = await import('./net-devices.js');
+            moveNetDevices(spec.linux.netDevices, pid);
+          }
           await runHooks('prestart', spec.hooks?.prestart, state('creating', pid));
           await runHooks('createRuntime', spec.hooks?.createRuntime, state('creating', pid));
         },
@@ -248,16 +251,6 @@ export function sendPidfd(socketPath: string, pid: number): void {
   } finally {
     closeSync(socket);
   }
-}
-
-/** linux.netDevices: interfaces of the host go into the container's network namespace. */
-async function moveNetDevices(spec: Spec, _pid: number): Promise<void> {
-  const devices = Object.entries(spec.linux?.netDevices ?? {});
-  if (devices.length === 0) return;
-  throw new NsboxError(
-    'UNSUPPORTED',
-    `linux.netDevices: cannot move ${devices[0]![0]}: not available in this version`,
-  );
 }
 
 /** After a failed create: processes, groups, directory; then the hooks that the standard wants in this case too. */

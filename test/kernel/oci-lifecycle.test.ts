@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -452,4 +452,52 @@ print(json.dumps({'fds': len(fds), 'state': json.loads(data)}), flush=True)`;
   assert.equal(message.state['pid'], pid);
   assert.equal(message.state['metadata'], 'meta');
   assert.equal((message.state['state'] as { id: string; pid: number }).pid, pid);
+});
+
+test('network devices move into the container with their addresses', () => {
+  const name = `nsd${process.pid % 100000}`;
+  const ip = (...a: string[]) => spawnSync('ip', a, { encoding: 'utf8' });
+  assert.equal(ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`).status, 0);
+  try {
+    ip('address', 'add', '10.99.1.2/24', 'dev', name);
+    const run = (devices: object) =>
+      world.call([
+        'run',
+        '-b',
+        world.bundle((s) => {
+          shell('ip -o address show dev inside; ip -o link show inside')(s);
+          s.linux!.netDevices = devices as NonNullable<NonNullable<Spec['linux']>['netDevices']>;
+        }),
+        world.id(),
+      ]);
+    assert.match(run({ nosuch0: {} }).stderr, /no such network device on the host: nosuch0/);
+    assert.match(run({ [name]: { name: 'lo' } }).stderr, /has a network device lo already/);
+    assert.match(run({ [name]: { name: 'a/b' } }).stderr, /invalid network device name "a\/b"/);
+    const r = run({ [name]: { name: 'inside' } });
+    assert.match(r.stdout, /inet 10\.99\.1\.2\/24/, r.stderr);
+    assert.match(r.stdout, /[<,]UP[,>]/);
+  } finally {
+    ip('link', 'delete', name);
+  }
+});
+
+test('ten containers created at once', async () => {
+  const bundle = world.bundle();
+  const ids = Array.from({ length: 10 }, () => world.id());
+  const codes = await Promise.all(
+    ids.map(
+      (id) =>
+        new Promise<number | null>((resolve) => {
+          spawn(world.runtime, ['--root', world.root, 'create', '-b', bundle, id], { stdio: 'ignore' }).on(
+            'exit',
+            resolve,
+          );
+        }),
+    ),
+  );
+  assert.deepEqual(
+    codes,
+    Array.from({ length: 10 }, () => 0),
+  );
+  for (const id of ids) assert.equal(world.state(id)?.['status'], 'created');
 });

@@ -62,7 +62,7 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
       selinux: { enabled: true },
       intelRdt: { enabled: false },
       mountExtensions: { idmap: { enabled: host.features.mountSetattr.have } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
     annotations: {
       'io.github.seccomp.libseccomp.version': libseccompVersion(),
