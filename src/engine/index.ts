@@ -47,4 +47,5 @@ export * from './top.js';
 export * from './update.js';
 export * from './usage.js';
 export * from './volumes.js';
+export * from './volumes-from.js';
 export * from './wait.js';

@@ -145,6 +145,15 @@ describe('files of containers made from an image', { skip }, () => {
     assert.equal(await rig.ok('exec', 'live', 'stat', '-c', '%u', '/data/copied'), '0');
   });
 
+  it('volumes of another container are mounted with --volumes-from', async () => {
+    const from = (spec: string, script: string) =>
+      rig.nsbox(['run', '--rm', '--network', 'none', '--volumes-from', spec, 'box', 'sh', '-c', script]);
+    assert.match((await from('live', 'cat /data/kept')).stdout, /from the image/);
+    assert.match((await from('live:ro', 'touch /data/x')).stderr, /Read-only/);
+    assert.match((await from('nosuch', 'true')).stderr, /No such container: nosuch/);
+    assert.match((await from('live:odd', 'true')).stderr, /invalid --volumes-from/);
+  });
+
   it('is accounted for and pruned', async () => {
     const df = await rig.ok('system', 'df', '--format', '{{.Type}} {{.TotalCount}} {{.Active}}');
     assert.match(df, /^Images \d+ 1\nContainers 2 1\nLocal Volumes 2 2$/);

@@ -17,8 +17,9 @@ export const command = defineCommand({
     if (input.flags.attach.length > 0) throw new InvalidError('--attach is for run and start');
     refuseIdFile(input.flags.cidfile, ctx);
     const request = parseRequest(input, ctx);
-    const { createContainer, recover } = await import('../../engine/index.js');
+    const { addVolumesFrom, createContainer, recover } = await import('../../engine/index.js');
     await recover(ctx);
+    addVolumesFrom(ctx, request, input.flags['volumes-from']);
     const record = await createContainer(ctx, request);
     writeIdFile(input.flags.cidfile, record.id, ctx);
     io.out(`${record.id}\n`);

@@ -27,7 +27,8 @@ export async function explain(input: CreateInput, format: string, io: Io, ctx: C
     throw new InvalidError(`invalid format for the plan: '${format}' (expected text or json)`);
   }
   const request = parseRequest(input, ctx);
-  const { showPlan } = await import('../../engine/index.js');
+  const { addVolumesFrom, showPlan } = await import('../../engine/index.js');
+  addVolumesFrom(ctx, request, input.flags['volumes-from']);
   const { explainJson, explainText } = await import('../../plan/index.js');
   const plan = await showPlan(ctx, request);
   io.out(format === 'json' ? `${JSON.stringify(explainJson(plan), null, 2)}\n` : explainText(plan));

@@ -46,6 +46,7 @@ export const command = defineCommand({
     const request = parseRequest(input as unknown as CreateInput, ctx);
 
     const engine = await import('../../engine/index.js');
+    engine.addVolumesFrom(ctx, request, flags['volumes-from']);
     const record = await engine.createContainer(ctx, request);
     let attachment: Attachment | undefined;
     const trace: StepTime[] = [];
