@@ -32,7 +32,7 @@ import type {
   PortBinding,
   PrepareOptions,
 } from './types.js';
-import { removeParent, unwire, wire } from './wire.js';
+import { removeParent, setDefaultRoute, unwire, wire } from './wire.js';
 
 /** Networks of one installation. See docs/networks.md. */
 export class Networks {
@@ -537,6 +537,9 @@ export class Networks {
       const { cniDelete } = await import('./cni.js');
       await cniDelete(this.#ctx, settings, endpoint);
     } else unwire(endpoint, netns);
+    const way = defaultRouteOf(settings);
+    const record = way && readNetwork(this.#ctx, way.network);
+    if (netns && record && defaultRouteOf(before) === endpoint) setDefaultRoute(way, record, netns);
     writeSettings(this.#ctx, settings);
     if (settings.ports.length > 0) {
       withdrawPorts(this.#ctx, before, host);

@@ -194,19 +194,30 @@ function configure(
   if (ipv4) messages.push(addAddress(index, parseAddress(ipv4.address), ipv4.prefix));
   if (ipv6) messages.push(addAddress(index, parseAddress(ipv6.address), ipv6.prefix));
   messages.push(setLinkUp(endpoint.interface));
-  if (withDefaultRoute) {
-    // On a layer 3 ipvlan there is nobody to ask for an address of the gateway: everything goes out of the link.
-    const layer3 = network.driver === 'ipvlan' && modeOf(network) !== 'l2';
-    for (const [at, family] of [
-      [ipv4, 4],
-      [ipv6, 6],
-    ] as const) {
-      if (!at) continue;
-      if (layer3) messages.push(addRoute({ device: index, family }));
-      else if (at.gateway) messages.push(addRoute({ via: parseAddress(at.gateway), device: index }));
-    }
-  }
+  if (withDefaultRoute) messages.push(...defaultRoutes(endpoint, network, index));
   inside.run(messages);
+}
+
+function defaultRoutes(endpoint: Endpoint, network: NetworkRecord, index: number): NetlinkMessage[] {
+  // On a layer 3 ipvlan there is nobody to ask for an address of the gateway: everything goes out of the link.
+  const layer3 = network.driver === 'ipvlan' && modeOf(network) !== 'l2';
+  const messages: NetlinkMessage[] = [];
+  for (const [at, family] of [
+    [endpoint.ipv4, 4],
+    [endpoint.ipv6, 6],
+  ] as const) {
+    if (!at) continue;
+    if (layer3) messages.push(addRoute({ device: index, family }));
+    else if (at.gateway) messages.push(addRoute({ via: parseAddress(at.gateway), device: index }));
+  }
+  return messages;
+}
+
+/** Leads out by another endpoint, after the one that did was taken away. */
+export function setDefaultRoute(endpoint: Endpoint, network: NetworkRecord, netns: string): void {
+  using inside = new Netlink(netns);
+  const link = getLink(inside, endpoint.interface);
+  if (link) inside.run(defaultRoutes(endpoint, network, link.index));
 }
 
 /** Takes one endpoint away from a namespace. */

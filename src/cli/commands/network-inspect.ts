@@ -19,6 +19,7 @@ export const command = defineCommand({
     },
     verbose: { type: 'bool', short: 'v', help: 'Verbose output for diagnostics', hidden: true },
   },
+  args: { min: 0, max: Number.POSITIVE_INFINITY },
   async run({ flags, args }, io, ctx) {
     const { openNetworks } = await import('../../network/index.js');
     const networks = openNetworks(ctx);

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, packageRoot } from '../../base/index.js';
+import { isAlive } from '../../kernel/index.js';
 import { ensureDirectory, tryAcquireLock } from '../../state/index.js';
 import { hasNames } from '../files.js';
 import { stateDirectory } from '../paths.js';
@@ -52,7 +53,10 @@ function program(): string {
 
 /** Waits until the process serves what a container needs, so that its first question finds an answer. */
 export async function waitForNames(ctx: Context, settings: NetworkSettings): Promise<void> {
-  const wanted = new Set(settings.endpoints.filter(hasNames).map((e) => e.networkId));
+  const wanted = new Set([
+    settings.containerId,
+    ...settings.endpoints.filter(hasNames).map((e) => e.networkId),
+  ]);
   for (const port of settings.ports) {
     if (needsRelay(settings, port)) wanted.add(`${port.protocol}_${port.hostIp}_${port.hostPort}`);
   }
@@ -73,14 +77,11 @@ export async function waitForNames(ctx: Context, settings: NetworkSettings): Pro
 }
 
 function readReady(ctx: Context): Set<string> {
-  // What a killed process had written doesn't count.
-  const lock = tryAcquireLock(namesLock(ctx), 'shared');
-  if (lock) {
-    lock[Symbol.dispose]();
-    return new Set();
-  }
   try {
-    return new Set(JSON.parse(readFileSync(namesReady(ctx), 'utf8')) as string[]);
+    const [writer = '', ...ready] = JSON.parse(readFileSync(namesReady(ctx), 'utf8')) as string[];
+    const [pid = '', startTicks = ''] = writer.split(':');
+    // What a killed process had written doesn't count.
+    return new Set(isAlive({ pid: Number(pid), startTicks }) ? ready : []);
   } catch {
     return new Set();
   }

@@ -108,11 +108,15 @@ async function settle(): Promise<boolean> {
     }
   }
   redirect(gateways);
-  const ready = JSON.stringify([...servers.keys(), ...relays.keys()].sort());
+  const known = all.map((s) => s.containerId);
+  const ready = JSON.stringify([self, ...servers.keys(), ...relays.keys(), ...known]);
   if (ready !== written) writeFileAtomic(namesReady(ctx), ready, { durable: false });
   written = ready;
   return gateways.size > 0 || ports.size > 0;
 }
+
+/** Who writes: `pid:startTicks`, so that what a killed process left isn't believed. */
+const self = `${process.pid}:${processStat(process.pid)?.startTicks ?? '0'}`;
 
 let written = '';
 let redirected = '[]';
@@ -187,9 +191,7 @@ async function main(): Promise<void> {
   ensureDirectory(settingsDirectory(ctx));
   // Held for the life of the process; a command that only looks whether it is held takes it for an instant.
   const lock = await acquireLock(namesLock(ctx), { timeoutMs: 300 }).catch(() => process.exit(0));
-  writeFileAtomic(namesPid(ctx), `${process.pid}:${processStat(process.pid)?.startTicks ?? '0'}`, {
-    durable: false,
-  });
+  writeFileAtomic(namesPid(ctx), self, { durable: false });
   rmSync(namesReady(ctx), { force: true });
   process.on('SIGTERM', end);
   process.on('SIGHUP', () => undefined);

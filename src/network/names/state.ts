@@ -7,7 +7,7 @@ import { stateDirectory } from '../paths.js';
 export const namesLock = (ctx: Context) => `${stateDirectory(ctx)}/names.lock`;
 /** `pid:startTicks` of the process that holds the lock. */
 export const namesPid = (ctx: Context) => `${stateDirectory(ctx)}/names.pid`;
-/** What the process serves by now: a JSON array of `name` of bridges and `proto_ip_port` of relays. */
+/** What the process serves by now: a JSON array of itself, ids of networks, `proto_ip_port` of relays, ids of containers. */
 export const namesReady = (ctx: Context) => `${stateDirectory(ctx)}/names.ready`;
 
 /** Pid of the names process, if it runs. */
