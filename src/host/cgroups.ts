@@ -52,13 +52,11 @@ export function cgroupFacts(sources: CgroupSources): CgroupFacts {
   // The last mount on a path covers earlier ones.
   const v2 = mounts.findLast((m) => m.type === 'cgroup2');
   const v1: Record<string, string> = {};
-  let roots: Record<string, string> = {};
   for (const m of mounts) {
     if (m.type !== 'cgroup') continue;
     for (const option of m.superOptions) {
       if (!V1_CONTROLLERS.has(option)) continue;
       v1[option] = m.target;
-      roots = { ...roots, [option]: m.root };
     }
   }
   const controllers = v2
@@ -84,10 +82,7 @@ export function cgroupFacts(sources: CgroupSources): CgroupFacts {
     boundToV1: table(sources.cgroups, (hierarchy) => hierarchy !== '0'),
     disabled: table(sources.cgroups, (_, enabled) => enabled === '0'),
     ioWeight: ioWeightFile(sources, v2?.target, controllers, v1),
-    own: {
-      unified: below(v2?.root ?? '/', own[''] ?? '/'),
-      v1: Object.fromEntries(Object.keys(v1).map((c) => [c, below(roots[c] ?? '/', own[c] ?? '/')])),
-    },
+    own: ownFacts(sources.mountinfo, sources.self),
     realRoot: v2 ? type === undefined : true,
     type: type ?? 'domain',
     writable: v2 ? v2.options.includes('rw') : true,
@@ -97,6 +92,24 @@ export function cgroupFacts(sources: CgroupSources): CgroupFacts {
       sources.exists('/run/systemd/system') &&
       (sources.exists('/run/systemd/private') || sources.exists('/run/dbus/system_bus_socket')),
   };
+}
+
+/**
+ * The groups of this process below the mount points: unlike the rest, another for each process that asks.
+ * @param mountinfo lines of type cgroup and cgroup2
+ * @param self /proc/self/cgroup
+ */
+export function ownFacts(mountinfo: string, self: string): CgroupFacts['own'] {
+  const own = ownGroups(self);
+  const v1: Record<string, string> = {};
+  let unified = '/';
+  for (const m of parseMountinfo(mountinfo, (type) => type === 'cgroup' || type === 'cgroup2')) {
+    if (m.type === 'cgroup2') unified = below(m.root, own[''] ?? '/');
+    else {
+      for (const c of m.superOptions) if (V1_CONTROLLERS.has(c)) v1[c] = below(m.root, own[c] ?? '/');
+    }
+  }
+  return { unified, v1 };
 }
 
 const V1_CONTROLLERS = new Set([

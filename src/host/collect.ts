@@ -4,7 +4,7 @@ import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import { ensureDirectory, readRecord, writeRecord } from '../state/index.js';
 import { capabilityNames } from './capabilities.js';
-import { cgroupFacts, cgroupSources, readSmall } from './cgroups.js';
+import { cgroupFacts, cgroupSources, ownFacts, readSmall } from './cgroups.js';
 import type { HostFacts } from './facts.js';
 import { parseRelease, probeFeatures } from './features.js';
 import { filesystemOf } from './filesystem.js';
@@ -37,12 +37,14 @@ export function hostFacts(ctx: Context): HostFacts {
     cores,
     readSmall('/proc/self/uid_map') ?? '',
     capabilities.effective.length,
-    self,
     mounts,
   ].join('\n');
   const file = path.join(ctx.state, 'host.json');
   const cached = readCache(file);
-  if (cached?.key === key) return { ...cached.facts, capabilities };
+  if (cached?.key === key) {
+    const cgroup = { ...cached.facts.cgroup, own: ownFacts(mounts, self) };
+    return { ...cached.facts, cgroup, capabilities };
+  }
   const facts = collect(ctx, bootId, mounts, capabilities);
   try {
     ensureDirectory(ctx.state);
