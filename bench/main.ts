@@ -15,6 +15,7 @@ import type { Setup } from './setup.js';
 import { applicationRows } from './suites/application.js';
 import { densityRows } from './suites/density.js';
 import { gpuRows } from './suites/gpus.js';
+import { imageRows } from './suites/image.js';
 import { ociRows } from './suites/oci.js';
 import { resourceRows } from './suites/resources.js';
 import { startRows } from './suites/start.js';
@@ -32,6 +33,7 @@ const SUITES: Record<string, (setup: Setup) => Promise<Row[]> | Row[]> = {
   resources: resourceRows,
   gpus: gpuRows,
   oci: ociRows,
+  image: imageRows,
 };
 
 const USAGE = `Usage: npm run bench -- [OPTIONS] [SUITE…]

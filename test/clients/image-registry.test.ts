@@ -396,6 +396,7 @@ test('two processes that pull the same image share the work', async () => {
 test('kill -9 at random moments of pull and prune: the next try succeeds and nothing is left', async () => {
   using store = new TestStore();
   const name = `${registry.host}/team/one:1`;
+  await images.push(name);
   const script = store.file('pull.mjs');
   const room = path.resolve(import.meta.dirname, '../../src/image/index.js');
   const base = path.resolve(import.meta.dirname, '../../src/base/index.js');
