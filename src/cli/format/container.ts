@@ -48,13 +48,16 @@ export function statusText(summary: ContainerSummary, now: number): string {
   }
 }
 
+/** By bytes: IPv4 before IPv6, as Docker. */
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
 /** `0.0.0.0:8080->80/tcp, 443/tcp`, runs of neighbours as one range. */
 export function portsText(ports: readonly PortState[]): string {
   const sorted = [...ports].sort(
     (a, b) =>
       a.containerPort - b.containerPort ||
-      a.protocol.localeCompare(b.protocol) ||
-      (a.hostIp ?? '').localeCompare(b.hostIp ?? ''),
+      compare(a.protocol, b.protocol) ||
+      compare(a.hostIp ?? '', b.hostIp ?? ''),
   );
   interface Run {
     key: string;
