@@ -32,14 +32,18 @@ export function drmEdits(
   return edits;
 }
 
-/** The node, and its group (video, render) for programs that don't run as root. */
-function addDrmNode(edits: DeviceEdits, files: HostFiles, file: string): void {
+/**
+ * The node, and its group (video, render) for programs that don't run as root.
+ * @returns false where the host has none
+ */
+export function addDrmNode(edits: DeviceEdits, files: HostFiles, file: string): boolean {
   const found = stat(files, file);
   const node = found && nodeOf(files, file, file, found, 'rw');
-  if (!node) return;
+  if (!node) return false;
   addNode(edits, node);
   const onlyGroup = (node.mode & 0o060) !== 0 && (node.mode & 0o006) !== 0o006;
   if (onlyGroup && node.gid && !edits.additionalGids.includes(node.gid)) edits.additionalGids.push(node.gid);
+  return true;
 }
 
 function pick(gpus: readonly DrmGpu[], wanted: GpusFlag['devices'], flag: string): readonly DrmGpu[] {

@@ -5,6 +5,7 @@ import { addNode, type DeviceEdits, type DeviceNode, emptyEdits } from '../edits
 import type { Capability } from '../gpus-flag.js';
 import { exists, type HostFiles, realPath, stat } from '../host-files.js';
 import { type ImageLayout, multiarchLayout } from '../image-layout.js';
+import { addDrmNode } from '../render.js';
 import { forwardCompat } from './compat.js';
 import { CONTROL_MINOR, MODESET_MINOR, NVIDIA_MAJOR, type NvidiaDriver } from './driver.js';
 import { type DriverLibrary, findLibraries } from './libraries.js';
@@ -132,9 +133,7 @@ function addMigNodes(edits: DeviceEdits, files: HostFiles, driver: NvidiaDriver,
 function addDrmNodes(edits: DeviceEdits, files: HostFiles, wish: NvidiaWish): void {
   for (const { gpu } of wish.selection.gpus) {
     for (const name of wish.drm.find((d) => d.address === gpu.pci)?.nodes ?? []) {
-      const found = hostNode(files, `/dev/dri/${name}`);
-      if (!found) continue;
-      addNode(edits, found);
+      if (!addDrmNode(edits, files, `/dev/dri/${name}`)) continue;
       const kind = name.startsWith('card') ? 'card' : 'render';
       edits.symlinks.push({ path: `/dev/dri/by-path/pci-${gpu.pci}-${kind}`, target: `../${name}` });
     }
