@@ -32,13 +32,14 @@ export async function waitContainer(
       await removed(ctx, record.id);
       return code;
     }
-    const { running } = containerState(ctx, record);
+    const { running, status } = containerState(ctx, record);
     if (running) {
       // Between the end of its work and the end of its files: not long.
       await new Promise((resolve) => setTimeout(resolve, 2));
       continue;
     }
-    const code = readRecord<ExitRecord>(paths.exit)?.exitCode ?? 0;
+    // The monitor's socket may go before its lock: the kill is then seen only here.
+    const code = status === 'dead' ? 137 : (readRecord<ExitRecord>(paths.exit)?.exitCode ?? 0);
     if (condition === 'not-running') return code;
     if (condition === 'removed') {
       await removed(ctx, record.id);
