@@ -139,6 +139,11 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
         };
       }
     }
+    if (input.stdio === 'runtime-terminal') {
+      const { ownTerminalSize } = await import('./foreground.js');
+      const size = ownTerminalSize();
+      if (size) input.terminalSize = size;
+    }
     input.passed = names;
     const launchPlan = plan(input);
     for (const step of launchPlan.init) {

@@ -122,6 +122,11 @@ export async function execInContainer(
         };
       }
     }
+    if (input.stdio === 'runtime-terminal') {
+      const { ownTerminalSize } = await import('./foreground.js');
+      const size = ownTerminalSize();
+      if (size) input.terminalSize = size;
+    }
     input.passed = names;
     const made = plan(input);
     // All of the container's namespaces at once, of this very process: setns(2) with a pidfd.

@@ -501,3 +501,15 @@ test('ten containers created at once', async () => {
   );
   for (const id of ids) assert.equal(world.state(id)?.['status'], 'created');
 });
+
+test('a terminal in the foreground: output to the last byte, its size, the exit code', {
+  skip: existsSync('/usr/bin/script') ? false : 'script is not installed',
+}, () => {
+  const id = world.id();
+  world.create(id, world.bundle());
+  world.call(['start', id]);
+  const command = `stty rows 33 cols 77; ${world.runtime} --root ${world.root} exec -t ${id} sh -c "tty; stty size; exit 6"`;
+  const r = spawnSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8', timeout: 20_000 });
+  assert.match(r.stdout, /^\/dev\/pts\/0\r+\n33 77\r+\n/);
+  assert.equal(r.status, 6);
+});

@@ -5,7 +5,7 @@ import { parseProcess, type SpecProcess } from '../../spec/index.js';
 import { checkCount, type Parsed, parseArguments } from '../arguments.js';
 import { load } from '../containers.js';
 import { execInContainer } from '../exec.js';
-import { forwardSignals, relayTerminal } from '../foreground.js';
+import { waitInForeground } from '../foreground.js';
 import type { Runtime } from '../runtime.js';
 import { loadSpec } from '../spec-file.js';
 
@@ -54,14 +54,7 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     subCgroups: subCgroups(args.lists['cgroup'] ?? []),
   });
   if (detach) return 0;
-  const stop = forwardSignals(launched);
-  const restore = launched.terminal === undefined ? undefined : await relayTerminal(launched.terminal);
-  try {
-    return (await launched.exit)?.code ?? 255;
-  } finally {
-    restore?.();
-    stop();
-  }
+  return waitInForeground(launched);
 }
 
 /** process.json, or the container's process with what the flags change. */

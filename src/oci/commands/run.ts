@@ -1,7 +1,7 @@
 import { checkCount, parseArguments } from '../arguments.js';
 import { createContainer } from '../create.js';
 import { destroy } from '../destroy.js';
-import { forwardSignals, relayTerminal } from '../foreground.js';
+import { waitInForeground } from '../foreground.js';
 import type { Runtime } from '../runtime.js';
 import { startContainer } from '../start.js';
 import { CREATE_FLAGS, createOptions } from './create.js';
@@ -28,14 +28,9 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   }
   options.relayTerminal = options.consoleSocket === undefined;
   const { record, launched } = await createContainer(runtime, options);
-  const stop = forwardSignals(launched);
-  const restore = launched.terminal === undefined ? undefined : await relayTerminal(launched.terminal);
   try {
-    const report = await launched.exit;
-    return report?.code ?? 255;
+    return await waitInForeground(launched);
   } finally {
-    restore?.();
-    stop();
     if (!args.switches['keep']) await destroy(runtime, record, true);
   }
 }
