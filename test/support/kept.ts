@@ -45,6 +45,15 @@ export class Kept implements AsyncDisposable {
   }
 
   async start(script: string, options: KeptOptions = {}): Promise<this> {
+    try {
+      return await this.#start(script, options);
+    } catch (error) {
+      await this[Symbol.asyncDispose](); // nobody has it in a scope yet
+      throw error;
+    }
+  }
+
+  async #start(script: string, options: KeptOptions): Promise<this> {
     const tty = options.tty ?? false;
     const init: Step[] = [
       { op: 'setsid' },
