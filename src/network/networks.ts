@@ -300,20 +300,29 @@ export class Networks {
   async recover(live: ReadonlySet<string>): Promise<void> {
     const dead = new Set<string>();
     const held = new Set<string>();
-    const look = (directory: string) => {
+    const look = (directory: string, leases: boolean) => {
       for (const [name, owner] of claims(directory)) {
         if (name.startsWith('.')) continue;
         const id = containerOf(owner);
-        if (live.has(id) || preparerLives(owner)) held.add(id);
-        else dead.add(id);
+        if (preparerLives(owner)) held.add(id);
+        else if (live.has(id)) {
+          held.add(id);
+          // An address that its record doesn't know: a connect was killed between the two.
+          if (leases && !this.#knows(id, name)) unclaim(directory, name, id);
+        } else dead.add(id);
       }
     };
-    for (const id of names(`${stateDirectory(this.#ctx)}/leases`)) look(leasesDirectory(this.#ctx, id));
-    look(portsDirectory(this.#ctx));
+    for (const id of names(`${stateDirectory(this.#ctx)}/leases`)) look(leasesDirectory(this.#ctx, id), true);
+    look(portsDirectory(this.#ctx), false);
     for (const id of settingsIds(this.#ctx)) if (!live.has(id) && !held.has(id)) dead.add(id);
     for (const id of dead) if (!held.has(id)) await this.release(id);
     if (settingsIds(this.#ctx).length > 0) this.#releaseEnded();
     if (listSettings(this.#ctx).some(needsNames)) await startNames(this.#ctx);
+  }
+
+  #knows(containerId: string, address: string): boolean {
+    const endpoints = readSettings(this.#ctx, containerId)?.endpoints ?? [];
+    return endpoints.some((e) => e.ipv4?.address === address || e.ipv6?.address === address);
   }
 
   #sweepClaims(mine: (containerId: string) => boolean): void {
