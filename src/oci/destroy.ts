@@ -1,6 +1,7 @@
 import { existsSync, rmdirSync } from 'node:fs';
+import path from 'node:path';
 import { isErrno, NsboxError } from '../base/index.js';
-import { killAll, removeGroups } from '../cgroup/index.js';
+import { directoriesOf, killAll, removeGroups } from '../cgroup/index.js';
 import { isAlive, openPidfd, signalProcess, waitPidfd } from '../kernel/index.js';
 import { forget, type OciRecord } from './containers.js';
 import type { Runtime } from './runtime.js';
@@ -28,12 +29,25 @@ export async function destroy(runtime: Runtime, record: OciRecord, kill: boolean
     }
   }
   await removeGroups(record.groups, PATIENCE);
+  removeEmptyParents(record);
   if (record.resctrl && existsSync(record.resctrl)) rmdirSync(record.resctrl);
   if (record.hooks?.poststop?.length) {
     const { poststop } = await import('./create.js');
     await poststop(runtime, record);
   }
   forget(runtime.root, record.id);
+}
+
+/** The parent of containers that came without a path of their own goes with the last of them. */
+function removeEmptyParents(record: OciRecord): void {
+  if (record.cgroup !== `/nsbox-oci/${record.id}`) return;
+  for (const group of directoriesOf(record.groups)) {
+    try {
+      rmdirSync(path.dirname(group));
+    } catch {
+      // Others are in it, or it has gone.
+    }
+  }
 }
 
 function killGroups(record: OciRecord): void {
