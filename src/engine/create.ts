@@ -101,7 +101,8 @@ export async function createContainer(ctx: Context, request: ContainerRequest): 
       cgroup: cgroupPathFor(id, request.cgroupParent),
     };
     await check(ctx, record, image);
-    writeContainer(ctx, record);
+    // With --rm nothing outlives a power loss: no need to wait for the disk.
+    writeContainer(ctx, record, !request.autoRemove);
     emitEvent(ctx, 'create', record);
     return record;
   } catch (error) {
