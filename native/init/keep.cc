@@ -81,7 +81,11 @@ Failure Keeper::Prepare() {
   // Held by this process alone: init's copy closes at execve, and the kernel frees it whatever ends us (flock(2)).
   Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.ok()) return Fail("open", config_.state_dir);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return Fail("flock", config_.state_dir, EBUSY);
+  // Whoever looks whether it is held (`ps`) holds it for a moment.
+  for (int tries = 0; flock(lock.get(), LOCK_EX | LOCK_NB) != 0; tries++) {
+    if (tries == 200) return Fail("flock", config_.state_dir, EBUSY);
+    usleep(2000);
+  }
   lock_.reset(lock.release());
   NSBOX_TRY(log_.open(config_));
   listen_.reset(ListenAt(config_.state_dir, "monitor.sock"));

@@ -36,6 +36,7 @@ enum class Op : uint32_t {
   kListen = 12,
   kStdioOwner = 13,
   kReport = 14,
+  kCgroupFollow = 16,
   kLimitChanges = 15,
   // monitor: detached mounts
   kOpenTree = 20,

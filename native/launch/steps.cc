@@ -17,6 +17,8 @@ static Step Find(Op op) {
       return StepProcWrite;
     case Op::kCgroupJoin:
       return StepCgroupJoin;
+    case Op::kCgroupFollow:
+      return StepCgroupFollow;
     case Op::kDeviceProgram:
       return StepDeviceProgram;
     case Op::kRlimits:

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "bpf/device_program.h"
 #include "launch/files.h"
@@ -62,6 +64,48 @@ Failure StepCgroupJoin(Run& run, Reader& r) {
   Failure f = WriteWhole(path, pid, static_cast<size_t>(n));
   if (f) f.path = directory;
   return f;
+}
+
+// A child of the monitor waits a moment and then moves whatever the container's cgroup v2 group holds into the v1 groups that
+// are there for figures alone. It holds nothing of the monitor's but its own end: no lock, socket or pipe.
+Failure StepCgroupFollow(Run& run, Reader& r) {
+  const char* group = r.str();
+  std::vector<const char*> paths;
+  for (uint32_t n = r.u32(); n > 0 && !r.bad(); n--) paths.push_back(r.str());
+  if (r.bad()) return Malformed();
+  const int pidfd = SysPidfdOpen(run.pid, 0);
+  if (pidfd < 0) return Fail("pidfd_open", group);
+  const pid_t child = fork();
+  if (child < 0) {
+    close(pidfd);
+    return Fail("fork", group);
+  }
+  if (child > 0) {
+    close(pidfd);
+    return Ok();  // reaped with the other children of the monitor
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  dup2(pidfd, 0);
+  SysCloseRange(3, ~0U, 0);
+  pollfd ended{0, POLLIN, 0};
+  if (poll(&ended, 1, 150) != 0) _exit(0);
+  char path[PATH_MAX];
+  snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+  for (int round = 0; round < 2; round++) {  // the second for what was forked during the first
+    FILE* file = fopen(path, "re");
+    if (!file) _exit(0);
+    char pid[32];
+    while (fgets(pid, sizeof(pid), file)) {
+      for (const char* directory : paths) {
+        char procs[PATH_MAX];
+        snprintf(procs, sizeof(procs), "%s/cgroup.procs", directory);
+        const Failure gone = WriteWhole(procs, pid, strlen(pid));
+        (void)gone;  // the process has ended
+      }
+    }
+    fclose(file);
+  }
+  _exit(0);
 }
 
 Failure StepDeviceProgram(Run&, Reader& r) {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes } from './random.js';
 
 /** A new container, exec or network id: 64 lower-case hexadecimal digits, as Docker's. */
 export function newId(): string {

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from 'node:fs';
-import { fromErrno, isErrno, NsboxError, UnsupportedError } from '../base/index.js';
+import { fromErrno, isErrno, monotonicMs, NsboxError, UnsupportedError } from '../base/index.js';
 import type { CgroupFacts } from '../host/index.js';
 import { ancestors, DEFAULT_PARENT, normal } from './path.js';
 
@@ -134,9 +134,9 @@ async function setFrozen(groups: Groups, frozen: boolean, timeoutMs: number): Pr
     });
   }
   const wanted = frozen ? 'FROZEN' : 'THAWED';
-  const end = performance.now() + timeoutMs;
+  const end = monotonicMs() + timeoutMs;
   // v1 reports nothing: FREEZING becomes FROZEN when asked again.
-  while (performance.now() < end) {
+  while (monotonicMs() < end) {
     writeGroupFile(freezer, 'freezer.state', wanted);
     if (readGroupFile(freezer, 'freezer.state')?.trim() === wanted) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -203,7 +203,7 @@ export function isPopulated(groups: Groups): boolean {
  * @throws NsboxError SYSCALL EBUSY after `timeoutMs` with processes still there, naming some of them
  */
 export async function removeGroups(groups: Groups, timeoutMs = 5_000): Promise<void> {
-  const end = performance.now() + timeoutMs;
+  const end = monotonicMs() + timeoutMs;
   const { unified } = groups;
   if (unified) {
     await waitForFile(`${unified}/cgroup.events`, () => !isPopulated({ unified, v1: {} }), timeoutMs);
@@ -212,7 +212,7 @@ export async function removeGroups(groups: Groups, timeoutMs = 5_000): Promise<v
     for (let pause = 0.5; ; pause = Math.min(pause * 2, 50)) {
       const busy = removeTree(directory);
       if (!busy) break;
-      if (performance.now() > end) {
+      if (monotonicMs() > end) {
         const pids = pidsIn(directory).slice(0, 5);
         throw new NsboxError('SYSCALL', `cannot remove the cgroup ${directory}: processes are still in it`, {
           syscall: 'rmdir',

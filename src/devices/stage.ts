@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -15,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, isErrno } from '../base/index.js';
+import { createHash, fromErrno, isErrno } from '../base/index.js';
 import { ensureDirectory } from '../state/index.js';
 import type { DeviceEdits } from './edits.js';
 import { type HostFiles, realPath } from './host-files.js';

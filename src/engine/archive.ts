@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { type Context, fromErrno, InvalidError, isErrno, NotFoundError } from '../base/index.js';
+import { type Context, fromErrno, InvalidError, isErrno, NotFoundError, randomBytes } from '../base/index.js';
 import { openat2, RESOLVE_NO_SYMLINKS, removeTree, S_IFDIR, S_IFMT } from '../kernel/index.js';
 import { copyTree } from './copy-tree.js';
 import { type CpOptions, inside, openForWriting, resolvePlace } from './cp.js';

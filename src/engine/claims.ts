@@ -1,7 +1,6 @@
-import { randomInt } from 'node:crypto';
 import { readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import { ConflictError, type Context, fromErrno, isErrno, NsboxError } from '../base/index.js';
+import { ConflictError, type Context, fromErrno, isErrno, NsboxError, randomInt } from '../base/index.js';
 import type { HostFacts } from '../host/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { idsDirectory, namesDirectory } from './paths.js';

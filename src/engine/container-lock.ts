@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
-import { type Context, fromErrno, isErrno, NotFoundError, NsboxError } from '../base/index.js';
+import { type Context, fromErrno, isErrno, monotonicMs, NotFoundError, NsboxError } from '../base/index.js';
 import { tryLock } from '../kernel/index.js';
 import { containerPaths } from './paths.js';
 
@@ -18,7 +18,7 @@ export async function lockContainer(
   wait = 60_000,
 ): Promise<Disposable | undefined> {
   const directory = containerPaths(ctx, id).data;
-  const end = performance.now() + wait;
+  const end = monotonicMs() + wait;
   for (let pause = 1; ; pause = Math.min(pause * 1.5, 30)) {
     let fd: number;
     try {
@@ -34,7 +34,7 @@ export async function lockContainer(
     }
     closeSync(fd);
     if (wait === 0) return undefined;
-    if (performance.now() > end) {
+    if (monotonicMs() > end) {
       throw new NsboxError(
         'TIMEOUT',
         `container ${id.slice(0, 12)} is being started or removed by another process`,

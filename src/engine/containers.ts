@@ -1,7 +1,8 @@
-import { readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, NotFoundError, NsboxError } from '../base/index.js';
-import { readRecord, tryAcquireLock, writeRecord } from '../state/index.js';
+import { tryLock } from '../kernel/index.js';
+import { readRecord, writeRecord } from '../state/index.js';
 import { holder } from './claims.js';
 import { containerPaths, namesDirectory } from './paths.js';
 import type { ContainerRecord, ContainerStatus, ExitRecord, RunningRecord } from './records.js';
@@ -89,10 +90,15 @@ export function containerState(
 
 /** Whether a monitor (or a process that makes the container) lives: it holds the lock. */
 export function isHeld(lock: string): boolean {
+  let fd: number;
   try {
-    using free = tryAcquireLock(lock);
-    return free === undefined;
+    fd = openSync(lock, 'r');
   } catch {
-    return false;
+    return false; // a look makes no lock file
+  }
+  try {
+    return !tryLock(fd, 'shared');
+  } finally {
+    closeSync(fd);
   }
 }

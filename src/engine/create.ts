@@ -10,7 +10,7 @@ import {
 } from '../base/index.js';
 import { cgroupPathFor, planCgroup } from '../cgroup/index.js';
 import { type ContainerRequest, type ImageConfig, needsHostIds, processArgs } from '../spec/index.js';
-import { ensureDirectory, tryAcquireLock } from '../state/index.js';
+import { acquireLock, ensureDirectory } from '../state/index.js';
 import { claimIds, claimName, claimRandomName, release } from './claims.js';
 import { findContainer, writeContainer } from './containers.js';
 import { emitEvent } from './emit.js';
@@ -64,7 +64,14 @@ export async function imageOf(ctx: Context, record: ContainerRecord): Promise<Us
  * undone by recover(), which finds the directory without a record and its lock free.
  * @throws InvalidError, NotFoundError, ConflictError
  */
-export async function createContainer(ctx: Context, request: ContainerRequest): Promise<ContainerRecord> {
+export async function createContainer(
+  ctx: Context,
+  request: ContainerRequest,
+  options: {
+    /** It is started at once, which finds what can't be; the caller removes it then. */
+    startsNow?: boolean;
+  } = {},
+): Promise<ContainerRecord> {
   const host = factsOf(ctx);
   checkStorageOptions(request, host);
   const image = request.image === undefined ? undefined : await useImage(ctx, request.image, request);
@@ -76,7 +83,8 @@ export async function createContainer(ctx: Context, request: ContainerRequest): 
   const id = newId();
   const paths = containerPaths(ctx, id);
   ensureDirectory(paths.state);
-  using _making = tryAcquireLock(paths.lock);
+  // Someone may look at it (isHeld) at this very moment: wait for that.
+  using _making = await acquireLock(paths.lock);
   let name = '';
   let idRange: { start: number; size: number } | undefined;
   let anonymous: string[] = [];
@@ -100,7 +108,7 @@ export async function createContainer(ctx: Context, request: ContainerRequest): 
       argv: processArgs(request, image?.config),
       cgroup: cgroupPathFor(id, request.cgroupParent),
     };
-    await check(ctx, record, image);
+    if (!options.startsNow) await check(ctx, record, image);
     // With --rm nothing outlives a power loss: no need to wait for the disk.
     writeContainer(ctx, record, !request.autoRemove);
     emitEvent(ctx, 'create', record);

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Context } from '../base/index.js';
+import { monotonicMs } from '../base/index.js';
 import { findGroups, type LimitEvent, watchLimits } from '../cgroup/index.js';
 import { type FileLock, tryAcquireLock } from '../state/index.js';
 import { listContainers, readContainer } from './containers.js';
@@ -60,8 +61,8 @@ function watchContainer(ctx: Context, record: ContainerRecord, pressure: number)
     if (event.action === 'oom') return; // the monitor's
     if (event.action === 'pressure') {
       const before = told.get(event.resource ?? '');
-      if (before !== undefined && performance.now() - before < PRESSURE_PAUSE) return;
-      told.set(event.resource ?? '', performance.now());
+      if (before !== undefined && monotonicMs() - before < PRESSURE_PAUSE) return;
+      told.set(event.resource ?? '', monotonicMs());
     }
     emitEvent(ctx, event.action, record, {
       ...(event.count === undefined ? {} : { count: String(event.count) }),

@@ -3,14 +3,14 @@ import path from 'node:path';
 import { type Context, isErrno } from '../base/index.js';
 import { directoriesOf, findGroups, killAll, removeEmptyParents, removeGroups } from '../cgroup/index.js';
 import { removeTree, tryLock } from '../kernel/index.js';
-import { readRecord, writeRecord } from '../state/index.js';
+import { readRecord, sweepTemporary, writeRecord } from '../state/index.js';
 import { claims, release } from './claims.js';
 import { lockContainer } from './container-lock.js';
 import { containerIds, isHeld, readContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory, sandboxesDirectory } from './paths.js';
 import type { ExitRecord, RunningRecord } from './records.js';
-import { finishRemoval, volumeUsers } from './remove.js';
+import { finishRemoval, killContainer, volumeUsers } from './remove.js';
 import { releaseOldNames } from './rename.js';
 import { factsOf } from './sandbox.js';
 import { openVolumes } from './volumes.js';
@@ -44,6 +44,14 @@ export async function recover(ctx: Context): Promise<void> {
     (id) => !isHeld(containerPaths(ctx, id).lock) && !live.has(id),
     (name) => volumeUsers(ctx, name),
   );
+  for (const directory of [
+    ctx.state,
+    path.join(ctx.state, 'network/containers'),
+    path.join(ctx.root, 'networks'),
+    ...[...live].map((id) => containerPaths(ctx, id).data),
+  ]) {
+    sweepTemporary(directory);
+  }
   await recoverGroups(ctx, live);
   const { openNetworks } = await import('../network/index.js');
   await openNetworks(ctx).recover(live);
@@ -69,10 +77,16 @@ class Owners extends Set<string> {
 /** @returns whether the container (still) exists, or is being made by a living process */
 async function recoverContainer(ctx: Context, id: string): Promise<boolean> {
   const paths = containerPaths(ctx, id);
-  if (isHeld(paths.lock)) return true;
+  if (isHeld(paths.lock) && !readContainer(ctx, id)?.removing) return true;
   // Whoever starts or removes it right now will do so to the end, or be recovered later.
   using lock = await lockContainer(ctx, id, 0).catch(() => undefined);
-  if (!lock || isHeld(paths.lock)) return existsSync(paths.data);
+  if (!lock) return existsSync(paths.data);
+  if (isHeld(paths.lock)) {
+    // A removal whose process was killed while the monitor still lives: nobody else will end it.
+    const removed = readContainer(ctx, id);
+    if (!removed?.removing) return true;
+    await killContainer(ctx, removed);
+  }
   const record = readContainer(ctx, id);
   if (!record) {
     await removeTree(paths.data);

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { ConflictError, type Context, isErrno, NsboxError } from '../base/index.js';
+import { ConflictError, type Context, isErrno, monotonicMs, NsboxError } from '../base/index.js';
 import { findGroups, killAll, removeGroups } from '../cgroup/index.js';
 import { removeTree } from '../kernel/index.js';
 import { release } from './claims.js';
@@ -48,7 +48,8 @@ function markRemoving(ctx: Context, record: ContainerRecord): void {
   try {
     writeContainer(ctx, { ...record, removing: true });
   } catch (error) {
-    if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
+    // ENOENT: its monitor removes it at this moment (--rm).
+    if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'ENOENT')) throw error;
   }
 }
 
@@ -94,9 +95,9 @@ export async function killContainer(ctx: Context, record: ContainerRecord): Prom
   }
   if (running?.pid) tryKill(running.pid);
   await killAll(groups);
-  const end = performance.now() + 10_000;
+  const end = monotonicMs() + 10_000;
   for (let pause = 1; isHeld(paths.lock); pause = Math.min(pause * 2, 50)) {
-    if (performance.now() > end) {
+    if (monotonicMs() > end) {
       throw new NsboxError('TIMEOUT', `container ${record.name} could not be killed within 10 s`, {
         hint: 'a process of it waits in the kernel (state D); see /proc/PID/stack',
       });

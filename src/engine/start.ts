@@ -121,7 +121,7 @@ export async function prepareLaunch(
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
     cgroup: {
-      ...launchCgroup(groups),
+      ...launchCgroup(groups, { figuresLater: true }),
       ...(request.restart.name === 'no' ? {} : { changes: paths.changes }),
     },
     ...(edits ? { links: edits.symlinks } : {}),

@@ -1,4 +1,4 @@
-import { type Context, isErrno } from '../base/index.js';
+import { type Context, isErrno, monotonicMs } from '../base/index.js';
 import { findGroups, type NetworkUsage, readNetwork, readUsage, type Usage } from '../cgroup/index.js';
 import { type ContainerState, listContainers } from './containers.js';
 import { stateOf } from './ps.js';
@@ -32,7 +32,7 @@ export function sampleStats(ctx: Context, record: ContainerRecord): StatsSample 
   return {
     id: record.id,
     name: record.name,
-    at: performance.now(),
+    at: monotonicMs(),
     state: state.status,
     pid,
     usage,

@@ -1,4 +1,3 @@
-import { createHash, type Hash, randomBytes } from 'node:crypto';
 import {
   closeSync,
   fsync,
@@ -13,7 +12,16 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { type Context, fromErrno, ImageError, isErrno, NsboxError } from '../base/index.js';
+import {
+  type Context,
+  createHash,
+  fromErrno,
+  type Hash,
+  ImageError,
+  isErrno,
+  NsboxError,
+  randomBytes,
+} from '../base/index.js';
 import {
   acquireLock,
   ensureDirectory,

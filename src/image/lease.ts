@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Context } from '../base/index.js';
+import { randomBytes } from '../base/index.js';
 import { acquireLock, ensureDirectory, type FileLock, readRecord, tryAcquireLock } from '../state/index.js';
 import { lockRecords, namesIn } from './records.js';
 

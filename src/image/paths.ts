@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 import type { Context } from '../base/index.js';
+import { createHash } from '../base/index.js';
 
 /**
  * The image store on disk, all below the root:

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { type Context, InvalidError, makeContext, NsboxError } from '../base/index.js';
+import { type Context, InvalidError, makeContext, monotonicMs, NsboxError } from '../base/index.js';
 import {
   type Sandbox as EngineSandbox,
   execInTarget,
@@ -139,7 +139,7 @@ export async function create(options: SandboxOptions): Promise<Sandbox> {
       )
     : [];
   const pipes = makePipes();
-  const started = performance.now();
+  const started = monotonicMs();
   let sandbox: EngineSandbox;
   try {
     sandbox = await startSandbox(ctx, {
@@ -160,7 +160,7 @@ export async function create(options: SandboxOptions): Promise<Sandbox> {
     id: sandbox.id,
     exec: async (command, execOptions = {}) => {
       const execPipes = makePipes();
-      const begun = performance.now();
+      const begun = monotonicMs();
       try {
         const launched = await execInTarget(
           ctx,

@@ -1,3 +1,4 @@
+import { monotonicMs } from '../base/index.js';
 import type { ExitReport } from '../kernel/index.js';
 
 /** What a program used: rusage of its first process and its children, and figures of its cgroup where it had one. */
@@ -24,7 +25,7 @@ export interface Usage {
 /** Figures of an exit report. */
 export function usageOf(report: ExitReport | undefined, started: number): Usage {
   const usage: Usage = {
-    wallTime: performance.now() - started,
+    wallTime: monotonicMs() - started,
     userTime: (report?.userTime ?? 0) / 1000,
     systemTime: (report?.systemTime ?? 0) / 1000,
     maxRss: report?.maxRss ?? 0,

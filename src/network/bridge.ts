@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { type Context, NsboxError, shortId } from '../base/index.js';
+import { type Context, createHash, NsboxError, shortId } from '../base/index.js';
 import {
   addAddress,
   addLink,

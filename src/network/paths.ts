@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 import type { Context } from '../base/index.js';
+import { createHash } from '../base/index.js';
 
 export const networksDirectory = (ctx: Context) => path.join(ctx.root, 'networks');
 export const stateDirectory = (ctx: Context) => path.join(ctx.state, 'network');

@@ -1,6 +1,5 @@
-import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { ConflictError, type Context, NsboxError } from '../base/index.js';
+import { ConflictError, type Context, NsboxError, randomInt } from '../base/index.js';
 import type { PortRequest } from '../spec/index.js';
 import { formatAddress, parseAddress } from './address.js';
 import { claim, claims, containerOf, ownerFor, preparerLives, unclaim } from './claims.js';

@@ -1,13 +1,14 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { linkSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import {
   ConflictError,
   type Context,
+  createHash,
   fromErrno,
   InvalidError,
   isErrno,
   NotFoundError,
+  randomBytes,
 } from '../base/index.js';
 import { acquireLock, ensureDirectory, type FileLock, readRecord, writeRecord } from '../state/index.js';
 import { kernelNames, networksDirectory } from './paths.js';

@@ -82,6 +82,7 @@ const ENCODERS: Encoders = {
   ],
   procWrite: [3, (w, s) => w.str(s.name).str(s.data)],
   cgroupJoin: [4, (w, s) => w.str(s.path)],
+  cgroupFollow: [16, (w, s) => w.str(s.group).strs(s.paths)],
   deviceProgram: [5, (w, s) => w.str(s.cgroup).bytes(s.program)],
   rlimits: [
     6,

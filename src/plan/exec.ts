@@ -17,7 +17,7 @@ export interface ExecInput {
   uidMappings?: IdMapping[] | undefined;
   gidMappings?: IdMapping[] | undefined;
   /** Groups the process is born in (v2), and put into (v1). */
-  cgroup?: { into?: string | undefined; join: string[] } | undefined;
+  cgroup?: { into?: string | undefined; join: string[]; later?: string[] | undefined } | undefined;
   seccomp?: PlanInput['seccomp'];
   personality?: number | undefined;
   stdio: StdioMode;
@@ -66,6 +66,8 @@ export function planExec(input: ExecInput): LaunchPlan {
     finish: [],
   };
   for (const path of input.cgroup?.join ?? []) out.parent.push({ op: 'cgroupJoin', path });
+  const { into, later } = input.cgroup ?? {};
+  if (into && later?.length) out.parent.push({ op: 'cgroupFollow', group: into, paths: later });
   out.parent.push(...rlimitStep(process));
   if (process.oomScoreAdj !== undefined) {
     out.parent.push({ op: 'procWrite', name: 'oom_score_adj', data: String(process.oomScoreAdj) });

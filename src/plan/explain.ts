@@ -56,6 +56,13 @@ export function describeStep(step: Step): StepText {
         why: 'a cgroup v1 hierarchy has no CLONE_INTO_CGROUP',
         man: 'cgroups(7)',
       };
+    case 'cgroupFollow':
+      return {
+        title: `Let the container's processes follow into ${list(step.paths, 2)}`,
+        calls: `fork(); poll(pidfd, 150 ms); write("…/cgroup.procs", each PID of ${step.group})`,
+        why: 'groups of cgroup v1 for figures alone: moving a process there takes the kernel 10 ms, which no start waits for',
+        man: 'cgroups(7)',
+      };
     case 'deviceProgram':
       return {
         title: `Allow ${step.rules} device rules in ${step.cgroup}`,

@@ -79,6 +79,8 @@ export interface CgroupInput {
   into?: string;
   /** cgroup v1 groups that init is put into. */
   join: string[];
+  /** cgroup v1 groups for figures alone, joined by all processes of `into` a moment after the start. */
+  later?: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
   /** File with limits changed while it runs, which the monitor's own restarts apply. */
   changes?: string;

@@ -147,6 +147,7 @@ function cgroups(input: PlanInput, out: LaunchPlan): void {
     });
   }
   for (const path of c.join) out.parent.push({ op: 'cgroupJoin', path });
+  if (c.later?.length && c.into) out.parent.push({ op: 'cgroupFollow', group: c.into, paths: c.later });
   if (c.changes) {
     out.prepare.push({ op: 'limitChanges', file: c.changes, joins: false });
     out.parent.push({ op: 'limitChanges', file: c.changes, joins: true });

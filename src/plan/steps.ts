@@ -67,6 +67,7 @@ export type Step = Common &
     | { op: 'writeFile'; path: string; data: string; optional?: boolean }
     | { op: 'procWrite'; name: string; data: string }
     | { op: 'cgroupJoin'; path: string }
+    | { op: 'cgroupFollow'; group: string; paths: string[] }
     | { op: 'deviceProgram'; cgroup: string; program: Uint8Array; rules: number }
     | { op: 'rlimits'; limits: { name: string; soft: bigint; hard: bigint }[] }
     | { op: 'cgroupKill'; path: string }

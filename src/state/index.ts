@@ -1,2 +1,3 @@
 export * from './lock.js';
 export * from './records.js';
+export * from './sweep.js';

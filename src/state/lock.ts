@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, isErrno, NsboxError } from '../base/index.js';
+import { fromErrno, isErrno, monotonicMs, NsboxError } from '../base/index.js';
 import { tryLock } from '../kernel/index.js';
 import { ensureDirectory } from './records.js';
 
@@ -53,11 +53,11 @@ export async function acquireLock(
   file: string,
   options: { mode?: 'shared' | 'exclusive'; timeoutMs?: number } = {},
 ): Promise<FileLock> {
-  const end = performance.now() + (options.timeoutMs ?? 30_000);
+  const end = monotonicMs() + (options.timeoutMs ?? 30_000);
   for (let pause = 1; ; pause = Math.min(pause * 1.5, 50)) {
     const lock = tryAcquireLock(file, options.mode ?? 'exclusive');
     if (lock) return lock;
-    if (performance.now() > end) {
+    if (monotonicMs() > end) {
       throw new NsboxError('TIMEOUT', `another nsbox process holds the lock ${file}`, { path: file });
     }
     await new Promise((resolve) => setTimeout(resolve, pause));

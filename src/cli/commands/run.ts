@@ -47,7 +47,7 @@ export const command = defineCommand({
 
     const engine = await import('../../engine/index.js');
     engine.addVolumesFrom(ctx, request, flags['volumes-from']);
-    const record = await engine.createContainer(ctx, request);
+    const record = await engine.createContainer(ctx, request, { startsNow: true });
     let attachment: Attachment | undefined;
     const trace: StepTime[] = [];
     let plan: LaunchPlan | undefined;
@@ -98,7 +98,7 @@ export const command = defineCommand({
       return code;
     } catch (error) {
       attachment?.detach();
-      if (request.autoRemove) await removeQuietly(ctx, record);
+      if (request.autoRemove || refused(error)) await removeQuietly(ctx, record);
       throw error;
     }
   },
@@ -134,6 +134,13 @@ async function removeQuietly(ctx: Context, record: ContainerRecord): Promise<voi
   } catch (error) {
     if (!(error instanceof NsboxError)) throw error;
   }
+}
+
+/** What `create` would have refused leaves no container. */
+function refused(error: unknown): boolean {
+  return (
+    error instanceof NsboxError && ['INVALID_ARGUMENT', 'INVALID_SPEC', 'UNSUPPORTED'].includes(error.code)
+  );
 }
 
 async function printTrace(io: Io, plan: LaunchPlan, times: readonly StepTime[]): Promise<void> {

@@ -1,3 +1,4 @@
+import { monotonicMs } from '../../base/index.js';
 import type { Progress } from '../../image/index.js';
 import type { Io } from '../io.js';
 import { humanSize } from './units.js';
@@ -40,14 +41,14 @@ function bars(io: Io): ReturnType<typeof progressPrinter> {
     const text = [...lines.values()].map((p) => `\u001b[2K${line(p, width)}\n`).join('');
     io.out((drawn > 0 ? `\u001b[${drawn}A` : '') + text);
     drawn = lines.size;
-    last = performance.now();
+    last = monotonicMs();
   };
   return {
     show(p) {
       const key = p.id === '' ? `\0${lines.size}` : p.id;
       const changed = lines.get(key)?.status !== p.status;
       lines.set(key, p);
-      if (changed || performance.now() - last >= DRAW_EVERY) draw();
+      if (changed || monotonicMs() - last >= DRAW_EVERY) draw();
     },
     done: draw,
   };

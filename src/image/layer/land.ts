@@ -1,7 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { type Context, fromErrno, ImageError, isErrno } from '../../base/index.js';
+import { type Context, createHash, fromErrno, ImageError, isErrno, randomBytes } from '../../base/index.js';
 import { removeTree, syncfs } from '../../kernel/index.js';
 import {
   acquireLock,

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { ImageError, type NsboxError } from '../../base/index.js';
+import { createHash, ImageError, type NsboxError } from '../../base/index.js';
 import { ZstdDecoder } from '../../kernel/index.js';
 
 export type Compression = 'none' | 'gzip' | 'zstd';

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Context, packageRoot } from '../../base/index.js';
+import { type Context, monotonicMs, packageRoot } from '../../base/index.js';
 import { isAlive } from '../../kernel/index.js';
 import { ensureDirectory, tryAcquireLock } from '../../state/index.js';
 import { hasNames } from '../files.js';
@@ -60,16 +60,16 @@ export async function waitForNames(ctx: Context, settings: NetworkSettings): Pro
   for (const port of settings.ports) {
     if (needsRelay(settings, port)) wanted.add(`${port.protocol}_${port.hostIp}_${port.hostPort}`);
   }
-  const end = performance.now() + 5000;
-  let started = performance.now();
-  for (let pause = 2; performance.now() < end; pause = Math.min(pause * 1.5, 30)) {
+  const end = monotonicMs() + 5000;
+  let started = monotonicMs();
+  for (let pause = 2; monotonicMs() < end; pause = Math.min(pause * 1.5, 30)) {
     const ready = readReady(ctx);
     if ([...wanted].every((w) => ready.has(w))) return;
     await new Promise((resolve) => setTimeout(resolve, pause));
     // One that was ending as we looked, or was killed.
-    if (performance.now() - started < 1000) continue;
+    if (monotonicMs() - started < 1000) continue;
     await startNames(ctx);
-    started = performance.now();
+    started = monotonicMs();
   }
   ctx.warn(
     `names on the networks of ${settings.containerName || settings.containerId.slice(0, 12)} do not resolve yet: see ${stateDirectory(ctx)}/names.log`,

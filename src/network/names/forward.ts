@@ -1,6 +1,6 @@
-import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
+import { randomInt } from '../../base/index.js';
 
 /** How long one upstream server may take, in milliseconds, before the next is asked. */
 const PATIENCE = 1500;

@@ -6,7 +6,7 @@
  * goes on.
  */
 import { rmSync, watch } from 'node:fs';
-import { makeContext } from '../../base/index.js';
+import { makeContext, monotonicMs } from '../../base/index.js';
 import { listLinks, Netlink, nft, processStat } from '../../kernel/index.js';
 import { acquireLock, ensureDirectory, writeFileAtomic, writeRecord } from '../../state/index.js';
 import { hasNames, hostResolver, reachable } from '../files.js';
@@ -160,7 +160,7 @@ function complain(what: string, error: unknown): void {
 
 let working = false;
 let again = false;
-let idleSince = performance.now();
+let idleSince = monotonicMs();
 
 async function look(): Promise<void> {
   if (working) {
@@ -171,14 +171,14 @@ async function look(): Promise<void> {
   try {
     do {
       again = false;
-      if (await settle()) idleSince = performance.now();
+      if (await settle()) idleSince = monotonicMs();
     } while (again);
   } catch (error) {
     complain('cannot read the records', error);
   } finally {
     working = false;
   }
-  if (performance.now() - idleSince > LINGER) end();
+  if (monotonicMs() - idleSince > LINGER) end();
 }
 
 function end(): void {
