@@ -74,6 +74,12 @@ export async function oci(
       return 0;
     }
     const load = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
+    if (!load && ['checkpoint', 'restore', 'mounts'].includes(command)) {
+      throw new NsboxError('UNSUPPORTED', `${command}: nsbox-oci has no such command yet`, {
+        hint:
+          command === 'mounts' ? undefined : 'use runc or crun for containers that are to be checkpointed',
+      });
+    }
     if (!load) {
       throw new NsboxError('INVALID_ARGUMENT', `no such command: ${command}`, {
         hint: `one of ${Object.keys(COMMANDS).join(', ')}`,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ConflictError, fromErrno, InvalidError } from '../../base/index.js';
+import { ConflictError, fromErrno, InvalidError, UnsupportedError } from '../../base/index.js';
 import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup } from '../../cgroup/index.js';
 import { hostFacts } from '../../host/index.js';
 import { parseResources, type SpecResources } from '../../spec/index.js';
@@ -42,6 +42,15 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   const record = load(runtime.root, args.positional[0]!);
   if (statusOf(runtime.root, record) === 'stopped') throw new ConflictError('container not running');
   if (!record.cgroup) throw new ConflictError(`container ${record.id} has no cgroups to update`);
+  for (const name of ['l3-cache-schema', 'mem-bw-schema']) {
+    if (args.texts[name]) {
+      throw new UnsupportedError(`--${name}: nsbox does not manage cache and memory bandwidth (resctrl)`);
+    }
+  }
+  for (const name of ['kernel-memory', 'kernel-memory-tcp']) {
+    if (args.texts[name])
+      runtime.ctx.warn(`--${name}: this kernel has no such limit, it is part of --memory`);
+  }
   const resources = args.texts['resources']
     ? await fromFile(runtime, args.texts['resources'])
     : fromFlags(args);
