@@ -22,6 +22,8 @@ import { factsOf } from './sandbox.js';
 import { specOf } from './spec-of.js';
 
 export interface StartOptions {
+  /** Called once the monitor has been started: what the caller does here costs no time. */
+  meanwhile?: (() => void) | undefined;
   /** Called when the monitor listens and before the program runs: a client that must miss no output connects here. */
   attach?: ((socket: string) => Promise<void>) | undefined;
   onTrace?: ((time: StepTime, plan: LaunchPlan) => void) | undefined;
@@ -269,7 +271,7 @@ async function startLocked(
     const prepared = await prepareLaunch(ctx, record, await gather(ctx, record, image, settings), options);
     for (const warning of prepared.warnings) ctx.warn(warning);
     writeRecord(paths.spec, prepared.spec, { durable: false });
-    const launched = await launch(prepared.plan, {
+    const launching = launch(prepared.plan, {
       keep: keepConfig(ctx, record, image?.config, {
         oomFiles: prepared.oomFiles,
         foreground: options.attach !== undefined,
@@ -287,7 +289,8 @@ async function startLocked(
       },
       onTrace: options.onTrace && ((time) => options.onTrace!(time, prepared.plan)),
     });
-    return launched;
+    options.meanwhile?.();
+    return await launching;
   } catch (error) {
     await networks.release(record.id);
     recordFailure(paths, began, error as NsboxError);

@@ -58,6 +58,11 @@ export const command = defineCommand({
         ...(flags.detach
           ? {}
           : {
+              // Built-in modules that attaching needs, loaded while the kernel works.
+              meanwhile: () => {
+                void import('node:net');
+                attachStreams(io, streams, flags.tty);
+              },
               attach: async (socket: string) => {
                 attachment = await engine.attachSocket(socket, {
                   ...attachStreams(io, streams, flags.tty),
