@@ -3,12 +3,9 @@
 // Who runs this: a child of the runtime (made by vfork), with the caller's rights, in the host's namespaces.
 // Its fds: 0, 1, 2 the program's stdio (or /dev/null), 3 the plan in sealed memory, 4 the control socket, 5 …
 // what the runtime hands over for the plan's slots 3 ….
-#include <elf.h>
 #include <fcntl.h>
-#include <link.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -96,21 +93,6 @@ struct Host {
   static void Finish(void* self) { static_cast<Host*>(self)->launcher.Finish(); }
 };
 
-// Lets go of the pages of the program file that the launch has touched: an idle monitor needs few of them, and the kernel
-// maps those again when they are used. Only segments that are never written: theirs are the file's pages (madvise(2),
-// MADV_DONTNEED).
-void GiveBackPages() {
-  const auto* header = reinterpret_cast<const ElfW(Phdr)*>(getauxval(AT_PHDR));
-  const size_t count = getauxval(AT_PHNUM);
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  for (size_t i = 0; header && i < count; i++) {
-    if (header[i].p_type != PT_LOAD || (header[i].p_flags & PF_W)) continue;
-    const uintptr_t start = header[i].p_vaddr & ~(page - 1);
-    const uintptr_t end = (header[i].p_vaddr + header[i].p_memsz + page - 1) & ~(page - 1);
-    madvise(reinterpret_cast<void*>(start), end - start, MADV_DONTNEED);
-  }
-}
-
 // A launch that failed: what was made for it goes.
 int Undo(Launcher& launcher) {
   rusage usage{};
@@ -142,7 +124,6 @@ int KeepContainer(Launcher& launcher, const Plan& plan) {
     return code;
   }
   host.client_fd = plan.client_slot ? launcher.TakePassed(plan.client_slot) : -1;
-  GiveBackPages();
   return Keep(keeper, Host::Convert(started), host);
 }
 
