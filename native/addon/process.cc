@@ -9,6 +9,7 @@
 #include <string>
 
 #include "addon/support.h"
+#include "launch/send_fd.h"
 #include "launch/sys.h"
 
 namespace nsbox {
@@ -68,19 +69,7 @@ Napi::Value UnixConnect(const Napi::CallbackInfo& info) {
 Napi::Value SendFd(const Napi::CallbackInfo& info) {
   std::string data = Bytes(info, 1);
   const int fd = Int(info, 2);
-  iovec iov{data.data(), data.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  msg.msg_control = control;
-  msg.msg_controllen = sizeof(control);
-  cmsghdr* c = CMSG_FIRSTHDR(&msg);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &fd, sizeof(int));
-  if (sendmsg(Int(info, 0), &msg, MSG_NOSIGNAL) < 0) return ThrowErrno(info.Env(), "sendmsg");
+  if (!SendWithFd(Int(info, 0), data.data(), data.size(), fd)) return ThrowErrno(info.Env(), "sendmsg");
   return info.Env().Undefined();
 }
 

@@ -35,6 +35,22 @@ bool Send(int socket, Outgoing& message, const int* fds, int fd_count) {
   return true;
 }
 
+bool SendWithFd(int socket, const void* data, size_t size, int fd) {
+  iovec iov{const_cast<void*>(data), size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  msg.msg_control = control;
+  msg.msg_controllen = sizeof(control);
+  cmsghdr* c = CMSG_FIRSTHDR(&msg);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(c), &fd, sizeof(int));
+  return sendmsg(socket, &msg, MSG_NOSIGNAL) >= 0;
+}
+
 bool Receive(int socket, Incoming* in) {
   iovec iov{in->buffer, sizeof(in->buffer)};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * Incoming::kMaxFds)];

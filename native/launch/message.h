@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "launch/send_fd.h"
 #include "launch/wire.h"
 
 namespace nsbox {

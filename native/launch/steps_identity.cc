@@ -153,21 +153,9 @@ Failure StepSeccomp(Run& run, Reader& r) {
   for (size_t at = 0; (at = document.find(zero, at)) != std::string::npos; at += actual.size()) {
     document.replace(at, zero.size(), actual);
   }
-  iovec iov{document.data(), document.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  msg.msg_control = control;
-  msg.msg_controllen = sizeof(control);
-  cmsghdr* c = CMSG_FIRSTHDR(&msg);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  const int raw = notify.get();
-  memcpy(CMSG_DATA(c), &raw, sizeof(int));
-  if (sendmsg(run.slots.get(listener_slot), &msg, MSG_NOSIGNAL) < 0)
+  if (!SendWithFd(run.slots.get(listener_slot), document.data(), document.size(), notify.get())) {
     return Fail("sendmsg", "seccomp listener");
+  }
   return Ok();
 }
 

@@ -61,21 +61,9 @@ Failure StepLoopback(Run&, Reader&) {
   return Ok();
 }
 
+// OCI: some data (runc sends the terminal's name) and the master.
 static Failure SendToConsoleSocket(int socket_fd, int master) {
-  // OCI: one byte or more of data (runc sends the terminal's name) and the master as SCM_RIGHTS.
-  iovec iov{const_cast<char*>("/dev/ptmx"), 9};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  msg.msg_control = control;
-  msg.msg_controllen = sizeof(control);
-  cmsghdr* c = CMSG_FIRSTHDR(&msg);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &master, sizeof(int));
-  if (sendmsg(socket_fd, &msg, MSG_NOSIGNAL) < 0) return Fail("sendmsg", "console socket");
+  if (!SendWithFd(socket_fd, "/dev/ptmx", 9, master)) return Fail("sendmsg", "console socket");
   return Ok();
 }
 
