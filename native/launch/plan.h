@@ -55,7 +55,6 @@ enum class Op : uint32_t {
   kReadonlyPath = 45,
   kPivot = 46,
   kRootAttr = 47,
-  kBindIn = 49,
   // init: the world it sees
   kHostname = 60,
   kDomainname = 61,

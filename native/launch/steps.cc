@@ -71,8 +71,6 @@ static Step Find(Op op) {
       return StepPivot;
     case Op::kRootAttr:
       return StepRootAttr;
-    case Op::kBindIn:
-      return StepBindIn;
     case Op::kMkdirsIn:
       return StepMkdirsIn;
     case Op::kHostname:

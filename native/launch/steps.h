@@ -41,7 +41,6 @@ Failure StepMask(Run&, Reader&);
 Failure StepReadonlyPath(Run&, Reader&);
 Failure StepPivot(Run&, Reader&);
 Failure StepRootAttr(Run&, Reader&);
-Failure StepBindIn(Run&, Reader&);
 Failure StepMkdirsIn(Run&, Reader&);
 
 // steps_world.cc: run by init

@@ -142,30 +142,6 @@ Failure StepMountFs(Run& run, Reader& r) {
   return Spread(mount.get(), propagation, false, path);
 }
 
-// str source and str target, both in the container, u64 attrs set, flag recursive: a bind mount within the
-// root
-Failure StepBindIn(Run& run, Reader& r) {
-  const char* source = r.str();
-  const char* path = r.str();
-  MountAttr attr;
-  attr.attr_set = r.u64();
-  const bool recursive = r.flag();
-  Create create = static_cast<Create>(r.u8());
-  if (r.bad()) return Malformed();
-  Fd from(OpenInRoot(run.root, source, O_PATH));
-  if (!from.ok()) return Fail("openat2", source);
-  NSBOX_TRY(Like(from.get(), path, &create));
-  Fd tree(SysOpenTree(from.get(), "",
-                      kOpenTreeClone | kOpenTreeCloexec | AT_EMPTY_PATH | (recursive ? kAtRecursive : 0)));
-  if (!tree.ok()) return Fail("open_tree", source);
-  if (attr.attr_set != 0 && SysMountSetattr(tree.get(), "", AT_EMPTY_PATH, &attr) != 0) {
-    return Fail("mount_setattr", path);
-  }
-  Fd target;
-  NSBOX_TRY(OpenTarget(run, path, create, create == Create::kFile ? 0644 : 0755, &target));
-  return MoveOnto(tree.get(), target.get(), path);
-}
-
 static int CloneAt(int fd, bool recursive) {
   return SysOpenTree(fd, "",
                      kOpenTreeClone | kOpenTreeCloexec | AT_EMPTY_PATH | (recursive ? kAtRecursive : 0));

@@ -153,7 +153,6 @@ const ENCODERS: Encoders = {
   readonlyPaths: [45, (w, s) => w.strs(s.paths)],
   pivot: [46, (w, s) => w.flag(s.chroot)],
   rootAttr: [47, (w, s) => w.u64(s.set).u64(s.clear).u64(s.propagation)],
-  bindIn: [49, (w, s) => w.str(s.source).str(s.target).u64(s.attrs).flag(s.recursive).u8(CREATE[s.create])],
   hostname: [60, (w, s) => w.str(s.name)],
   domainname: [61, (w, s) => w.str(s.name)],
   sysctl: [

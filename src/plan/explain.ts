@@ -223,13 +223,6 @@ export function describeStep(step: Step): StepText {
         why: WHY_FS[step.fstype] ?? 'asked for',
         man: MAN_FS[step.fstype] ?? 'mount(2)',
       };
-    case 'bindIn':
-      return {
-        title: `Show ${step.source} at ${step.target}`,
-        calls: `open_tree("${step.source}"); move_mount("${step.target}")`,
-        why: 'the same file at a second place',
-        man: 'open_tree(2)',
-      };
     case 'mask':
       return {
         title: `Hide ${list(step.paths)}`,

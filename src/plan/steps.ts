@@ -142,14 +142,6 @@ export type Step = Common &
         attrs: number;
         options: FsOption[];
       }
-    | {
-        op: 'bindIn';
-        source: string;
-        target: string;
-        attrs: number;
-        recursive: boolean;
-        create: 'no' | 'directory' | 'file' | 'like-source';
-      }
     | { op: 'mask'; paths: string[] }
     | { op: 'readonlyPaths'; paths: string[] }
     | { op: 'rootAttr'; set: number; clear: number; propagation: number }
