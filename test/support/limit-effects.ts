@@ -141,7 +141,8 @@ export const EFFECTS: Effect[] = [
     name: 'cpu: --cpus 0.5 yields half a CPU',
     async run(rig) {
       const seconds = 3;
-      // Never more; less only where others keep the machine busy, and then not every time.
+      // Not what was asked only where the machine is kept busy by others (less), or where an emulator's clock jumps and
+      // the program's own seconds were longer (more), and then not every time.
       for (let attempt = 1; ; attempt++) {
         const half = rig.start({ cpu: { quota: 50000, period: 100000 } }, [
           loadProgram(),
@@ -150,17 +151,16 @@ export const EFFECTS: Effect[] = [
         ]);
         const { output } = await half.ended;
         const got = Number(output) / seconds;
-        assert.ok(got <= 0.55, `got ${got} CPUs`);
         const { cpu } = readUsage(half.groups);
         assert.ok(
           Math.abs(cpu.usageUsec / 1e6 - Number(output)) < 0.1,
           `${cpu.usageUsec} µs counted, ${output} used`,
         );
-        if (got >= 0.45) {
+        if (got >= 0.45 && got <= 0.55) {
           assert.ok(cpu.throttledPeriods > 10 && cpu.throttledUsec > 500_000, JSON.stringify(cpu));
           break;
         }
-        assert.ok(attempt < 5, `got ${got} CPUs, five times too few`);
+        assert.ok(attempt < 5, `got ${got} CPUs, the fifth time beside the 0.45 to 0.55 asked for`);
       }
     },
   },
