@@ -136,6 +136,14 @@ int Main(int passed) {
     fputs("nsbox-init is started by nsbox, not by hand\n", stderr);
     return 125;
   }
+  // No plan: a process that only is there, until the runtime lets go of it or ends.
+  if (st.st_size == 0) {
+    char byte;
+    ssize_t n;
+    do n = read(kControlFd, &byte, 1);
+    while (n > 0 || (n < 0 && errno == EINTR));
+    return 0;
+  }
   void* memory = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, kPlanFd, 0);
   if (memory == MAP_FAILED) return 125;
   close(kPlanFd);

@@ -5,6 +5,7 @@ export * from './limits.js';
 export * from './path.js';
 export * from './plan.js';
 export * from './report.js';
+export * from './scope.js';
 export * from './stats.js';
 export * from './tree.js';
 export * from './update.js';

@@ -8,7 +8,7 @@ import {
   newId,
   UnsupportedError,
 } from '../base/index.js';
-import { cgroupPathFor, planCgroup } from '../cgroup/index.js';
+import { planCgroup } from '../cgroup/index.js';
 import { type ContainerRequest, type ImageConfig, needsHostIds, processArgs } from '../spec/index.js';
 import { acquireLock, ensureDirectory } from '../state/index.js';
 import { claimIds, claimName, claimRandomName, release } from './claims.js';
@@ -20,6 +20,7 @@ import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ImageOfContainer } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
+import { cgroupManagerFor, groupPathFor } from './scope.js';
 import { specOf } from './spec-of.js';
 import { checkStorageOptions } from './storage-opt.js';
 import { openVolumes } from './volumes.js';
@@ -66,13 +67,15 @@ export async function imageOf(ctx: Context, record: ContainerRecord): Promise<Us
  */
 export async function createContainer(
   ctx: Context,
-  request: ContainerRequest,
+  asked: ContainerRequest,
   options: {
     /** It is started at once, which finds what can't be; the caller removes it then. */
     startsNow?: boolean;
   } = {},
 ): Promise<ContainerRecord> {
   const host = factsOf(ctx);
+  const request: ContainerRequest =
+    cgroupManagerFor(ctx, asked) === 'systemd' ? { ...asked, cgroupManager: 'systemd' } : asked;
   checkStorageOptions(request, host);
   const image = request.image === undefined ? undefined : await useImage(ctx, request.image, request);
   if (request.rootfs !== undefined && !isDirectory(request.rootfs)) {
@@ -106,7 +109,7 @@ export async function createContainer(
       idRange,
       mounts,
       argv: processArgs(request, image?.config),
-      cgroup: cgroupPathFor(id, request.cgroupParent),
+      cgroup: groupPathFor(id, request),
     };
     if (!options.startsNow) await check(ctx, record, image);
     // With --rm nothing outlives a power loss: no need to wait for the disk.

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { ConflictError, type Context, isErrno, monotonicMs, NsboxError } from '../base/index.js';
-import { findGroups, killAll, removeGroups } from '../cgroup/index.js';
+import { findGroups, killAll, removeGroups, stopScope } from '../cgroup/index.js';
 import { removeTree } from '../kernel/index.js';
 import { release } from './claims.js';
 import { lockContainer } from './container-lock.js';
@@ -9,6 +9,7 @@ import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
+import { scopeOf } from './scope.js';
 import { openVolumes } from './volumes.js';
 
 export interface RemoveOptions {
@@ -59,6 +60,8 @@ export async function finishRemoval(ctx: Context, record: ContainerRecord, volum
   const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
   await killAll(groups);
   await removeGroups(groups);
+  const scope = scopeOf(record);
+  if (scope) await stopScope(factsOf(ctx).cgroup, scope);
   const { openNetworks } = await import('../network/index.js');
   await openNetworks(ctx).release(record.id);
   const anonymous = volumes || record.request.autoRemove ? record.mounts.filter((m) => m.anonymous) : [];

@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
-import { cgroupPathFor } from '../cgroup/index.js';
 import type { LaunchPlan } from '../plan/index.js';
 import {
   type ContainerRequest,
@@ -14,6 +13,7 @@ import { ownFileMounts } from './own-files.js';
 import { containerPaths } from './paths.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
+import { groupPathFor } from './scope.js';
 import { prepareLaunch } from './start.js';
 
 /**
@@ -35,7 +35,7 @@ export async function showPlan(ctx: Context, request: ContainerRequest): Promise
     idRange: ownIds ? { start: host.ids.ranges.start, size: host.ids.ranges.size } : undefined,
     mounts: [],
     argv: processArgs(request, image?.config),
-    cgroup: cgroupPathFor(id, request.cgroupParent),
+    cgroup: groupPathFor(id, request),
   };
   const anonymous: MountRequest[] = Object.keys(image?.config.config?.Volumes ?? {})
     .filter((target) => !request.mounts.some((m) => m.target === target))

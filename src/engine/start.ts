@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, NotFoundError, type NsboxError } from '../base/index.js';
-import { launchCgroup, planCgroup, readyCgroups } from '../cgroup/index.js';
+import { launchCgroup, makeScope, planCgroup, readyCgroups, superviseScope } from '../cgroup/index.js';
 import { readSmall } from '../host/index.js';
 import type { NetworkSettings } from '../network/index.js';
 import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
@@ -19,6 +19,7 @@ import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ExitRecord } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
+import { scopeOf } from './scope.js';
 import { specOf } from './spec-of.js';
 
 export interface StartOptions {
@@ -38,6 +39,8 @@ export interface PreparedLaunch {
   /** Sources of mounts whose owners nobody minds: the driver's libraries. */
   deviceSources: ReadonlySet<string>;
   oomFiles: string[];
+  /** Has systemd make the container's scope; absent where nsbox makes its groups itself. */
+  scope?: () => Promise<{ release(): void }>;
 }
 
 /** What a record names, resolved: done for real by start, and without touching anything by `--explain`. */
@@ -104,6 +107,8 @@ export async function prepareLaunch(
     ...(request.cgroupParent ? { read: readSmall } : {}),
   });
   warnings.push(...groups.warnings);
+  const scope = scopeOf(record);
+  if (scope) superviseScope(groups, host.cgroup, scope);
   const ownNetwork = spec.linux?.namespaces?.some((n) => n.type === 'network' && !n.path) ?? false;
   const input: PlanInput = {
     id: record.id,
@@ -151,6 +156,7 @@ export async function prepareLaunch(
     warnings,
     deviceSources: sourcesOf(edits),
     oomFiles: groups.oomFile ? [groups.oomFile] : [],
+    ...(scope ? { scope: () => makeScope(host.cgroup, groups, scope) } : {}),
   };
 }
 
@@ -248,10 +254,11 @@ async function startLocked(
   mkdirSync(paths.work, 0o700);
   if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
 
-  readyCgroups(factsOf(ctx).cgroup);
+  if (!scopeOf(record)) readyCgroups(factsOf(ctx).cgroup); // with systemd its root is systemd's business
   const { openNetworks } = await import('../network/index.js');
   const networks = openNetworks(ctx);
   const began = new Date().toISOString();
+  let scope: { release(): void } | undefined;
   try {
     const image = await imageOf(ctx, record);
     const settings = await networks.prepare({
@@ -271,6 +278,7 @@ async function startLocked(
     const prepared = await prepareLaunch(ctx, record, await gather(ctx, record, image, settings), options);
     for (const warning of prepared.warnings) ctx.warn(warning);
     writeRecord(paths.spec, prepared.spec, { durable: false });
+    scope = await prepared.scope?.();
     const launching = launch(prepared.plan, {
       keep: keepConfig(ctx, record, image?.config, {
         oomFiles: prepared.oomFiles,
@@ -295,6 +303,8 @@ async function startLocked(
     await networks.release(record.id);
     recordFailure(paths, began, error as NsboxError);
     throw error;
+  } finally {
+    scope?.release();
   }
 }
 

@@ -1,5 +1,12 @@
 import { type Context, InvalidError } from '../base/index.js';
-import { applyUpdate, checkMemoryUpdate, encodeChanges, findGroups, planCgroup } from '../cgroup/index.js';
+import {
+  applyUpdate,
+  checkMemoryUpdate,
+  encodeChanges,
+  findGroups,
+  planCgroup,
+  updateScope,
+} from '../cgroup/index.js';
 import { type ResourceRequest, resourcesFromRequest, type SpecResources } from '../spec/index.js';
 import { acquireLock, writeFileAtomic } from '../state/index.js';
 import { readContainer, writeContainer } from './containers.js';
@@ -7,6 +14,7 @@ import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
+import { scopeOf } from './scope.js';
 import { blockDevice } from './spec-of.js';
 import { setRestartPolicy } from './stop.js';
 
@@ -32,19 +40,19 @@ export async function updateContainer(
   const resources = mergeResources(current.request.resources, changes.resources ?? {});
   const request = { ...current.request, resources, restart: changes.restart ?? current.request.restart };
   checkRestart(request);
-  const warnings = changes.resources ? apply(ctx, current, resources, changes.resources) : [];
+  const warnings = changes.resources ? await apply(ctx, current, resources, changes.resources) : [];
   writeContainer(ctx, { ...current, request });
   if (changes.restart) await setRestartPolicy(ctx, current, changes.restart);
   return warnings;
 }
 
 /** Applies what changed to the groups of a container that runs; checks it where it doesn't. */
-function apply(
+async function apply(
   ctx: Context,
   record: ContainerRecord,
   merged: ResourceRequest,
   changed: ResourceRequest,
-): string[] {
+): Promise<string[]> {
   const host = factsOf(ctx);
   const { status } = stateOf(ctx, record);
   const live = status === 'running' || status === 'paused';
@@ -57,6 +65,8 @@ function apply(
   if (!live) return plan.warnings;
   const groups = findGroups(host.cgroup, record.cgroup);
   if (spec.memory?.checkBeforeUpdate) checkMemoryUpdate(spec, groups);
+  const scope = scopeOf(record);
+  if (scope) await updateScope(plan, scope);
   applyUpdate(plan, groups);
   const all = planCgroup(updateOf(merged, merged), record.cgroup, host, {
     onUnenforceable: 'warn',

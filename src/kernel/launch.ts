@@ -271,6 +271,48 @@ export function spawnMonitor(options: SpawnOptions): Monitor {
   return new Monitor(pid, fd, options);
 }
 
+/** A process that does nothing until it is let go, or until this one is gone. */
+export interface Holder {
+  readonly pid: number;
+  /** Ends it, and waits for that. */
+  end(): void;
+}
+
+/**
+ * Starts nsbox-init without a plan: a process of no rights worth having that waits for the end of its control socket. For
+ * what is given to a process and must be there before the container's own.
+ * @param name shown in `ps`
+ */
+export function spawnHolder(name: string): Holder {
+  initFd ??= addon().openInit(initPath());
+  const [pid, fd] = addon().spawnInit(initFd, Buffer.alloc(0), [-1, -1, -1], [], name, true);
+  let open = true;
+  return {
+    pid,
+    end: () => {
+      if (!open) return;
+      open = false;
+      addon().closeFd(fd);
+      try {
+        addon().reap(pid, true);
+      } catch {
+        // ECHILD: someone else in this process has waited for it
+      }
+    },
+  };
+}
+
+/**
+ * Reads and writes a connected socket from the event loop.
+ * @param onData what came, or null at the end
+ */
+export function openChannel(
+  fd: number,
+  onData: (chunk: Buffer | null) => void,
+): { send(data: Buffer): boolean; close(): void } {
+  return new (addon().Channel)(fd, onData);
+}
+
 /** A pipe whose ends close on exec: [read, write]. @see pipe2(2) */
 export function makePipe(): [read: number, write: number] {
   return addon().pipe();

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, fromErrno, InvalidError, isErrno, NotFoundError } from '../base/index.js';
-import { type Groups, isFrozen } from '../cgroup/index.js';
+import { type Groups, isFrozen, type ScopeName } from '../cgroup/index.js';
 import { isAlive, type ProcessIdentity, processStat } from '../kernel/index.js';
 import type { SpecHooks } from '../spec/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
@@ -33,6 +33,8 @@ export interface OciRecord {
   groups: Groups;
   /** Its path below the root of the hierarchies; absent with --cgroup-manager disabled. */
   cgroup?: string | undefined;
+  /** Its unit, with the systemd manager. */
+  scope?: ScopeName | undefined;
   /** The container has a pid namespace of its own: its processes die with init. */
   ownPid: boolean;
   hooks?: SpecHooks | undefined;

@@ -1,7 +1,14 @@
 import { closeSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fromErrno, InvalidError } from '../base/index.js';
-import { launchCgroup, plannedGroups, readyCgroups, removeGroups } from '../cgroup/index.js';
+import {
+  type CgroupPlan,
+  launchCgroup,
+  makeScope,
+  plannedGroups,
+  removeGroups,
+  stopScope,
+} from '../cgroup/index.js';
 import { type Launched, launch } from '../engine/launch.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
 import { connectUnix, openPidfd, processStat, sendFd, signalProcess } from '../kernel/index.js';
@@ -67,6 +74,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   const passed: number[] = [];
   const opened: number[] = [];
   let record: OciRecord | undefined;
+  let held: { release(): void } | undefined;
   try {
     const host = hostFacts(ctx);
     record = {
@@ -82,7 +90,8 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
       ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
       hooks: spec.hooks,
     };
-    const cgroup = prepareCgroup(runtime, spec, record, host);
+    const groups = prepareCgroup(runtime, spec, record, host);
+    const cgroup = groups && launchCgroup(groups);
     // From here on a crash leaves something, and the record says what.
     save(root, record);
     saveSpec(root, options.id, spec);
@@ -151,6 +160,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
         step.state = JSON.stringify(state('creating', record.ownPid ? 1 : 0));
       }
     }
+    if (groups && record.scope) held = await makeScope(host.cgroup, groups, record.scope);
     const launched = await launch(launchPlan, {
       stdio: [0, 1, 2],
       passed,
@@ -178,6 +188,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     else forget(root, options.id);
     throw error;
   } finally {
+    held?.release();
     for (const fd of opened) closeSync(fd);
   }
 }
@@ -221,15 +232,15 @@ function prepareCgroup(
   spec: Spec,
   record: OciRecord,
   host: HostFacts,
-): PlanInput['cgroup'] | undefined {
+): CgroupPlan | undefined {
   if (runtime.cgroupManager === 'disabled') return undefined;
-  const cgroupPath = cgroupsPathOf(runtime, spec, record.id, host.cgroup);
-  const groups = planGroups(spec, cgroupPath, host);
+  const place = cgroupsPathOf(runtime, spec, record.id, host.cgroup);
+  const groups = planGroups(spec, place, host);
   for (const warning of groups.warnings) log(runtime.log, 'warning', warning);
-  readyCgroups(host.cgroup);
   record.cgroup = groups.path;
   record.groups = plannedGroups(groups);
-  return launchCgroup(groups);
+  if (place.scope) record.scope = place.scope;
+  return groups;
 }
 
 /** pid file, and the pidfd socket. */
@@ -262,6 +273,7 @@ export function sendPidfd(socketPath: string, pid: number): void {
 async function undo(runtime: Runtime, record: OciRecord): Promise<void> {
   try {
     await removeGroups(record.groups);
+    if (record.scope) await stopScope(hostFacts(runtime.ctx).cgroup, record.scope);
     await poststop(runtime, record);
   } catch (error) {
     log(runtime.log, 'warning', (error as Error).message);

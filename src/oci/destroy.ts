@@ -1,7 +1,8 @@
 import { existsSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { isErrno, NsboxError } from '../base/index.js';
-import { directoriesOf, killAll, removeGroups } from '../cgroup/index.js';
+import { directoriesOf, killAll, removeGroups, stopScope } from '../cgroup/index.js';
+import { hostFacts } from '../host/index.js';
 import { isAlive, openPidfd, signalProcess, waitPidfd } from '../kernel/index.js';
 import { forget, type OciRecord } from './containers.js';
 import type { Runtime } from './runtime.js';
@@ -29,6 +30,7 @@ export async function destroy(runtime: Runtime, record: OciRecord, kill: boolean
     }
   }
   await removeGroups(record.groups, PATIENCE);
+  if (record.scope) await stopScope(hostFacts(runtime.ctx).cgroup, record.scope);
   removeEmptyParents(record);
   if (record.resctrl && existsSync(record.resctrl)) rmdirSync(record.resctrl);
   if (record.hooks?.poststop?.length) {

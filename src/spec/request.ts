@@ -75,6 +75,8 @@ export interface ContainerRequest {
 
   resources: ResourceRequest;
   cgroupParent?: string | undefined;
+  /** Who makes the container's groups: nsbox itself (the default), or systemd as a scope. */
+  cgroupManager?: 'cgroupfs' | 'systemd' | undefined;
 
   stopSignal?: string | undefined;
   /** Seconds; default 10. */

@@ -28,6 +28,10 @@ export const createFlags = {
     value: 'list',
     help: 'Write a cgroup v2 file of the container, as memory.high=1073741824',
   },
+  'cgroup-manager': {
+    type: 'string',
+    help: "Who makes the container's cgroup: 'cgroupfs' or 'systemd'",
+  },
   'cgroup-parent': { type: 'string', help: 'Optional parent cgroup for the container' },
   cgroupns: { type: 'string', help: "Cgroup namespace to use: 'private' or 'host'" },
   cidfile: { type: 'string', help: 'Write the container ID to the file' },

@@ -98,6 +98,7 @@ export function parseRequest(input: CreateInput, ctx: Context): ContainerRequest
     dnsOptions: [...flags['dns-option'], ...flags['dns-opt']],
     resources: parseResourceFlags(flags),
     cgroupParent: flags['cgroup-parent'] || undefined,
+    cgroupManager: cgroupManager(flags['cgroup-manager']),
     stopSignal: flags['stop-signal'] === undefined ? undefined : parseSignal(flags['stop-signal']),
     stopTimeout: within('stop-timeout', flags['stop-timeout'], -1, 2 ** 31 - 1),
     restart,
@@ -222,6 +223,11 @@ function cgroupFiles(specs: readonly string[]): Record<string, string> | undefin
       return [spec.slice(0, equals), spec.slice(equals + 1)];
     }),
   );
+}
+
+function cgroupManager(text: string | undefined): ContainerRequest['cgroupManager'] {
+  if (text === undefined || text === 'cgroupfs' || text === 'systemd') return text;
+  throw new InvalidError(`unknown cgroup manager specified: ${text}`, { hint: 'cgroupfs or systemd' });
 }
 
 function forceLimits(text: string | undefined): 'warn' | undefined {

@@ -22,7 +22,7 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
     linux: {
       namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'user', 'uts'],
       capabilities: CAPABILITIES.slice(0, host.capabilities.last + 1),
-      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: false, rdma: true },
       seccomp: {
         enabled: host.seccomp.available,
         actions: [

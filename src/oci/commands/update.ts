@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, fromErrno, InvalidError, UnsupportedError } from '../../base/index.js';
-import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup } from '../../cgroup/index.js';
+import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup, updateScope } from '../../cgroup/index.js';
 import { hostFacts } from '../../host/index.js';
 import { parseResources, type SpecResources } from '../../spec/index.js';
 import { checkCount, type Flag, type Parsed, parseArguments } from '../arguments.js';
@@ -57,7 +57,9 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   const host = hostFacts(runtime.ctx);
   const groups = findGroups(host.cgroup, record.cgroup);
   if (resources.memory?.checkBeforeUpdate) checkMemoryUpdate(resources, groups);
-  applyUpdate(planCgroup(resources, record.cgroup, host, { update: true, statistics: false }), groups);
+  const plan = planCgroup(resources, record.cgroup, host, { update: true, statistics: false });
+  if (record.scope) await updateScope(plan, record.scope);
+  applyUpdate(plan, groups);
   const spec = loadSpec(runtime.root, record.id);
   spec.linux = { ...spec.linux, resources: merged(spec.linux?.resources ?? {}, resources) };
   saveSpec(runtime.root, record.id, spec);
