@@ -30,6 +30,8 @@ export async function renameContainer(ctx: Context, record: ContainerRecord, nam
     throw error;
   }
   release(path.join(namesDirectory(ctx), record.name), record.id);
+  const { openNetworks } = await import('../network/index.js');
+  openNetworks(ctx).rename(record.id, wanted);
   await setEventAttributes(ctx, record, eventAttributes({ ...record, name: wanted }));
   emitEvent(ctx, 'rename', { ...record, name: wanted }, { oldName: `/${record.name}` });
 }

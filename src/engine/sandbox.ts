@@ -6,7 +6,7 @@ import { type HostFacts, hostFacts } from '../host/index.js';
 import { tryLock } from '../kernel/index.js';
 import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
 import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec/index.js';
-import { needsHostIds } from '../spec/index.js';
+import { exposedPorts, needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
 import { deviceEdits, hookState, sourcesOf } from './devices.js';
@@ -96,7 +96,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     );
     for (const warning of edits?.warnings ?? []) ctx.warn(warning);
     const deviceSources = sourcesOf(edits);
-    const network = await prepareNetwork(ctx, id, request, directory);
+    const network = await prepareNetwork(ctx, id, request, directory, options.root.config);
     networked = network !== undefined;
     const { spec, seccomp } = await specOf(ctx, {
       id,
@@ -180,6 +180,7 @@ async function prepareNetwork(
   id: string,
   request: ContainerRequest,
   directory: string,
+  image: ImageConfig | undefined,
 ): Promise<{ files: ResolvedMount[]; connect: ((pid: number) => Promise<void>) | undefined } | undefined> {
   if (request.networks.some((n) => n.network === 'none')) return undefined;
   const { openNetworks } = await import('../network/index.js');
@@ -191,7 +192,7 @@ async function prepareNetwork(
     requests: request.networks,
     ports: request.ports,
     publishAll: request.publishAll,
-    exposed: [],
+    exposed: exposedPorts(image, request),
     extraHosts: request.extraHosts,
     dns: request.dns,
     dnsSearch: request.dnsSearch,

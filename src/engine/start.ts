@@ -5,7 +5,7 @@ import { launchCgroup, makeScope, planCgroup, readyCgroups, superviseScope } fro
 import { readSmall } from '../host/index.js';
 import type { NetworkSettings } from '../network/index.js';
 import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
-import type { NamespaceType, ResolvedMount } from '../spec/index.js';
+import { exposedPorts, type NamespaceType, type ResolvedMount } from '../spec/index.js';
 import { ensureDirectory, writeRecord } from '../state/index.js';
 import { lockContainer } from './container-lock.js';
 import { containerState, findContainer, readContainer } from './containers.js';
@@ -269,7 +269,7 @@ async function startLocked(
       requests: request.networks,
       ports: request.ports,
       publishAll: request.publishAll,
-      exposed: [...Object.keys(image?.config.config?.ExposedPorts ?? {}), ...(request.exposed ?? [])],
+      exposed: exposedPorts(image?.config, request),
       extraHosts: request.extraHosts,
       dns: request.dns,
       dnsSearch: request.dnsSearch,

@@ -1,5 +1,6 @@
 export * from './addon.js';
 export * from './bpf.js';
+export * from './conntrack.js';
 export * from './fs.js';
 export * from './launch.js';
 export * from './locks.js';

@@ -46,6 +46,7 @@ const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
 const IFLA_BRPORT_MODE = 4;
+const IFLA_BRPORT_ISOLATED = 33;
 const VETH_INFO_PEER = 1;
 const IFLA_BR_FORWARD_DELAY = 1;
 const IFLA_BR_STP_STATE = 5;
@@ -184,13 +185,22 @@ export function moveLink(index: number, netns: number, name: string): NetlinkMes
 
 /** Lets a bridge send a frame back out of the port it came in by; the port is known by name. */
 export function setHairpin(name: string): NetlinkMessage {
+  return setPort(name, IFLA_BRPORT_MODE, `set hairpin mode of ${name}`);
+}
+
+/** Keeps a port of a bridge from the other isolated ports; it reaches the bridge itself and what isn't isolated. */
+export function setIsolated(name: string): NetlinkMessage {
+  return setPort(name, IFLA_BRPORT_ISOLATED, `isolate ${name} on its bridge`);
+}
+
+function setPort(name: string, attribute: number, what: string): NetlinkMessage {
   const body = linkHeader(new MessageBody(), 0, 0, 0);
   body.attrString(IFLA_IFNAME, name);
   body.nested(IFLA_LINKINFO, (info) => {
     info.attrString(IFLA_INFO_SLAVE_KIND, 'bridge');
-    info.nested(IFLA_INFO_SLAVE_DATA, (data) => data.attrU8(IFLA_BRPORT_MODE, 1));
+    info.nested(IFLA_INFO_SLAVE_DATA, (data) => data.attrU8(attribute, 1));
   });
-  return { type: RTM_NEWLINK, flags: 0, body: body.done(), what: `set hairpin mode of ${name}` };
+  return { type: RTM_NEWLINK, flags: 0, body: body.done(), what };
 }
 
 /** Removes a link by name; the peer of a veth goes with it. One that isn't there is as good. */

@@ -15,6 +15,7 @@ import {
 } from '../kernel/index.js';
 import { acquireLock } from '../state/index.js';
 import { formatCidr, overlaps, parseAddress, parseCidr } from './address.js';
+import { bypasses, setBypass } from './bypass.js';
 import { addNetworkRules, rebuildRules } from './firewall.js';
 import { kernelNames, sharedLock } from './paths.js';
 import { freeSubnet, routedBlocks } from './pools.js';
@@ -34,12 +35,19 @@ export const hasBridge = (network: Pick<NetworkRecord, 'driver'>): boolean =>
 export async function ensureBridge(ctx: Context, network: NetworkRecord, host: Netlink): Promise<LinkInfo> {
   const { table } = kernelNames(ctx);
   const there = getLink(host, network.device);
-  if (there?.up && nftTableExists(table)) return there;
+  const complete = there?.up && nftTableExists(table);
+  if (complete && !bypasses(network)) return there;
   using _lock = await acquireLock(sharedLock(ctx));
+  if (complete) {
+    // A firewall that was reloaded has lost our rule.
+    setBypass(ctx, true);
+    return there;
+  }
   const link = getLink(host, network.device);
   if (!link?.up) makeBridge(network, host, link !== undefined);
   if (nftTableExists(table)) addNetworkRules(ctx, network, host);
   else rebuildRules(ctx, host);
+  if (bypasses(network)) setBypass(ctx, true);
   // Up means complete: whoever sees the bridge up relies on its addresses and rules.
   host.run([setLinkUp(network.device)]);
   return getLink(host, network.device)!;

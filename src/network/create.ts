@@ -20,13 +20,18 @@ import { checkDirectOptions } from './wire.js';
 const DRIVERS: readonly string[] = ['bridge', 'macvlan', 'ipvlan', 'vxlan', 'cni'];
 const RESERVED = ['bridge', 'host', 'none', 'default', 'container'];
 
+/** As Go's strconv.ParseBool reads it, which Docker uses. */
+const BOOLEAN = /^(1|0|t|f|true|false)$/i;
+
 /** Options that mean something, by driver; others are refused rather than ignored. */
 const OPTIONS: Record<string, RegExp> = {
   mtu: /^\d+$/,
   'com.docker.network.driver.mtu': /^\d+$/,
   'com.docker.network.bridge.name': /^[a-zA-Z0-9_.-]{1,15}$/,
-  'com.docker.network.bridge.enable_ip_masquerade': /^(true|false)$/,
+  'com.docker.network.bridge.enable_ip_masquerade': BOOLEAN,
+  'com.docker.network.bridge.enable_icc': BOOLEAN,
   'com.docker.network.bridge.host_binding_ipv4': /^\d+\.\d+\.\d+\.\d+$/,
+  firewall: /^(host|bypass)$/,
   parent: /^[a-zA-Z0-9_.-]{1,15}$/,
   macvlan_mode: /./,
   ipvlan_mode: /./,

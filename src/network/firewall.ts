@@ -1,6 +1,7 @@
 import type { Context } from '../base/index.js';
 import { listLinks, type Netlink, nft, nftTableExists } from '../kernel/index.js';
 import { readRecord } from '../state/index.js';
+import { forgetFlows } from './flows.js';
 import { kernelNames, stateDirectory } from './paths.js';
 import { networkElements, portElements, wholeTable } from './rules.js';
 import { listSettings } from './settings.js';
@@ -55,6 +56,7 @@ export function addNetworkRules(ctx: Context, network: NetworkRecord, host: Netl
 
 export function publishPorts(ctx: Context, settings: NetworkSettings, host: Netlink): void {
   change(ctx, host, portElements(kernelNames(ctx).table, settings, 'add'));
+  forgetFlows(settings.ports);
 }
 
 /** The settings' record must be gone or without its netns, so that a rebuild leaves the ports out. */
@@ -63,4 +65,5 @@ export function withdrawPorts(ctx: Context, settings: NetworkSettings, host: Net
   const commands = portElements(table, settings, 'delete');
   if (commands === '' || !nftTableExists(table)) return;
   change(ctx, host, commands);
+  forgetFlows(settings.ports);
 }

@@ -5,6 +5,7 @@ import type { NetworkRequest, PortRequest } from '../spec/index.js';
 import { acquireLock } from '../state/index.js';
 import { macFor, parseAddress, parseCidr } from './address.js';
 import { hasBridge, removeBridge, repickSubnet } from './bridge.js';
+import { bypasses, setBypass } from './bypass.js';
 import { claims, containerOf, names, ownerOf, preparerLives, unclaim } from './claims.js';
 import { createNetwork, ensureDefaultBridge } from './create.js';
 import { hasNames, type NetworkFiles, networkFiles } from './files.js';
@@ -20,6 +21,7 @@ import {
   markWired,
   readSettings,
   removeSettings,
+  renameSettings,
   settingsIds,
   writeSettings,
 } from './settings.js';
@@ -342,6 +344,11 @@ export class Networks {
     return readSettings(this.#ctx, containerId);
   }
 
+  /** The container's name on its networks follows `rename`. */
+  rename(containerId: string, name: string): void {
+    renameSettings(this.#ctx, containerId, name);
+  }
+
   allSettings(): NetworkSettings[] {
     return listSettings(this.#ctx);
   }
@@ -437,6 +444,7 @@ export class Networks {
       } catch {
         rebuildRules(this.#ctx, host);
       }
+      if (bypasses(network)) setBypass(this.#ctx, this.#anyUp(host, bypasses));
     } else if (network.driver !== 'cni') removeParent(network, host);
     rmSync(leasesDirectory(this.#ctx, network.id), { recursive: true, force: true });
     this.#dropEmptyTable(host);
@@ -444,8 +452,11 @@ export class Networks {
 
   #dropEmptyTable(host: Netlink): void {
     const { table } = kernelNames(this.#ctx);
-    const up = listNetworks(this.#ctx).some((n) => n.device && linkExists(host, n.device));
-    if (!up && nftTableExists(table)) nft(`delete table inet ${table}\n`);
+    if (!this.#anyUp(host, () => true) && nftTableExists(table)) nft(`delete table inet ${table}\n`);
+  }
+
+  #anyUp(host: Netlink, which: (network: NetworkRecord) => boolean): boolean {
+    return listNetworks(this.#ctx).some((n) => n.device && which(n) && linkExists(host, n.device));
   }
 
   /**

@@ -1,4 +1,5 @@
 import { formatAddress, parseAddress } from './address.js';
+import { bypassChains, bypasses } from './bypass.js';
 import type { NetworkRecord, NetworkSettings, PortBinding } from './types.js';
 
 /**
@@ -70,8 +71,12 @@ export function networkElements(table: string, network: NetworkRecord, verb: 'ad
   const lines: string[] = [];
   const element = (set: string, key: string) => lines.push(`${verb} element inet ${table} ${set} { ${key} }`);
   const device = JSON.stringify(network.device);
+  if (bypasses(network)) {
+    if (verb === 'add') lines.push(bypassChains(table).trimEnd());
+    element('bypass', device);
+  }
   element('bridges', device);
-  element('same', `${device} . ${device}`);
+  if (talksWithin(network)) element('same', `${device} . ${device}`);
   if (network.internal) element('internal', device);
   const masquerade = !network.internal && masquerades(network);
   for (const { subnet } of network.subnets) {
@@ -84,7 +89,17 @@ export function networkElements(table: string, network: NetworkRecord, verb: 'ad
 
 /** --opt com.docker.network.bridge.enable_ip_masquerade=false */
 export function masquerades(network: NetworkRecord): boolean {
-  return network.options['com.docker.network.bridge.enable_ip_masquerade'] !== 'false';
+  return isOn(network, 'com.docker.network.bridge.enable_ip_masquerade', true);
+}
+
+/** --opt com.docker.network.bridge.enable_icc=false: containers of the network reach each other by published ports only. */
+export function talksWithin(network: NetworkRecord): boolean {
+  return isOn(network, 'com.docker.network.bridge.enable_icc', true);
+}
+
+function isOn(network: NetworkRecord, option: string, otherwise: boolean): boolean {
+  const value = network.options[option];
+  return value === undefined ? otherwise : /^(1|t|true)$/i.test(value);
 }
 
 /** A published port as the element of a map; undefined where the container has no address of that family. */

@@ -23,6 +23,15 @@ export function writeSettings(ctx: Context, settings: NetworkSettings): void {
   }
 }
 
+/** Names it anew; whether it has been wired is kept. Nothing happens to one that holds nothing. */
+export function renameSettings(ctx: Context, containerId: string, containerName: string): void {
+  const settings = readSettings(ctx, containerId);
+  if (!settings) return;
+  const wired = isWired(ctx, containerId);
+  writeSettings(ctx, { ...settings, containerName });
+  if (wired) markWired(ctx, containerId);
+}
+
 export function removeSettings(ctx: Context, containerId: string): void {
   rmSync(settingsFile(ctx, containerId), { force: true });
 }
@@ -54,7 +63,7 @@ export function hasEnded(ctx: Context, settings: NetworkSettings, links: Readonl
   if (endpoints.some((e) => links.has(e.hostInterface))) return false;
   // Between the record and the links its preparing process is at work.
   try {
-    if (statSync(settingsFile(ctx, settings.containerId)).mtimeMs === WIRED * 1000) return true;
+    if (isWired(ctx, settings.containerId)) return true;
   } catch {
     return false;
   }
@@ -66,6 +75,10 @@ export function hasEnded(ctx: Context, settings: NetworkSettings, links: Readonl
 
 /** Modification time, in seconds, of a record whose links have been made: a mark that costs one system call. */
 const WIRED = 1;
+
+function isWired(ctx: Context, containerId: string): boolean {
+  return statSync(settingsFile(ctx, containerId)).mtimeMs === WIRED * 1000;
+}
 
 /** Notes that a container's links are there, so that they may be missed. */
 export function markWired(ctx: Context, containerId: string): void {

@@ -10,10 +10,12 @@ import {
   Netlink,
   type NetlinkMessage,
   setHairpin,
+  setIsolated,
   setLinkUp,
 } from '../kernel/index.js';
 import { parseAddress, parseMac } from './address.js';
 import { ensureBridge, hasBridge, mtuOf } from './bridge.js';
+import { talksWithin } from './rules.js';
 import type { Endpoint, NetworkRecord } from './types.js';
 
 /**
@@ -43,7 +45,10 @@ export async function wire(
     for (const { endpoint, network } of endpoints) {
       if (hasBridge(network)) {
         const bridge = await ensureBridge(ctx, network, host);
-        addPair(host, endpoint, bridge, fd, published && filtersBridges());
+        addPair(host, endpoint, bridge, fd, {
+          hairpin: published && filtersBridges(),
+          isolated: !talksWithin(network),
+        });
       } else {
         addDirect(host, endpoint, network, fd);
       }
@@ -70,7 +75,7 @@ function addPair(
   endpoint: Endpoint,
   bridge: LinkInfo,
   netnsFd: number,
-  hairpin: boolean,
+  port: { hairpin: boolean; isolated: boolean },
 ): void {
   const mtu = bridge.mtu === 1500 ? undefined : bridge.mtu;
   const pair = addLink(
@@ -80,7 +85,9 @@ function addPair(
     },
     { name: endpoint.hostInterface, master: bridge.index, up: true, mtu },
   );
-  const messages = hairpin ? [pair, setHairpin(endpoint.hostInterface)] : [pair];
+  const messages = [pair];
+  if (port.hairpin) messages.push(setHairpin(endpoint.hostInterface));
+  if (port.isolated) messages.push(setIsolated(endpoint.hostInterface));
   try {
     host.run(messages);
   } catch (error) {

@@ -15,7 +15,8 @@ export interface Place {
   run(...command: string[]): string;
   /** What a TCP server answers; '' where there is none in two seconds. */
   ask(address: string, port: number): string;
-  askUdp(address: string, port: number): string;
+  /** The same over UDP; `from`: the port it is sent from. */
+  askUdp(address: string, port: number, from?: number): string;
   end(): void;
 }
 
@@ -75,7 +76,8 @@ export class NetworkRig implements AsyncDisposable {
           '::ffff:',
           '',
         ),
-      askUdp: (address, port) => run(process.execPath, ASK, address, String(port)).replaceAll('::ffff:', ''),
+      askUdp: (address, port, from = 0) =>
+        run(process.execPath, ASK, address, String(port), String(from)).replaceAll('::ffff:', ''),
       end: () => child.kill('SIGKILL'),
     };
   }
@@ -158,7 +160,8 @@ export class NetworkRig implements AsyncDisposable {
           '::ffff:',
           '',
         ),
-      askUdp: (address, port) => run(process.execPath, ASK, address, String(port)).replaceAll('::ffff:', ''),
+      askUdp: (address, port, from = 0) =>
+        run(process.execPath, ASK, address, String(port), String(from)).replaceAll('::ffff:', ''),
     };
   }
 
