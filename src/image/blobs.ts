@@ -165,10 +165,11 @@ export class BlobWriter implements Disposable {
 
   /**
    * Makes the blob durable and visible.
+   * @param claim called with its digest before it can be seen, so that no garbage collection takes it
    * @returns its digest
    * @throws ImageError IMAGE_CORRUPT where it isn't what was announced
    */
-  async finish(expectedSize?: number): Promise<string> {
+  async finish(expectedSize?: number, claim?: (digest: string) => Promise<void>): Promise<string> {
     const digest = `sha256:${this.#hash.digest('hex')}`;
     this.#keep = false;
     if (expectedSize !== undefined && this.#size !== expectedSize) {
@@ -182,6 +183,7 @@ export class BlobWriter implements Disposable {
       });
     }
     const file = storePaths.blob(this.#ctx, digest);
+    await claim?.(digest);
     try {
       await promisify(fsync)(this.#lock.fd);
       renameSync(this.#file, file);
@@ -244,11 +246,18 @@ export async function* verifiedBlob(ctx: Context, digest: string): AsyncGenerato
   }
 }
 
-/** Passes pieces through while they are stored as a blob; the last piece is out when the blob is durable. */
+/**
+ * Passes pieces through while they are stored as a blob; the last piece is out when the blob is durable.
+ * @param announced what is known of it, and who is to claim a digest that isn't known beforehand
+ */
 export async function* storing(
   ctx: Context,
   source: AsyncIterable<Buffer>,
-  announced: { digest?: string | undefined; size?: number | undefined },
+  announced: {
+    digest?: string | undefined;
+    size?: number | undefined;
+    claim?: ((digest: string) => Promise<void>) | undefined;
+  },
   stored: (digest: string, size: number) => void = () => {},
 ): AsyncGenerator<Buffer> {
   using writer = await BlobWriter.open(ctx, announced.digest);
@@ -263,5 +272,5 @@ export async function* storing(
     writer.write(piece);
     yield piece;
   }
-  stored(await writer.finish(announced.size), writer.size);
+  stored(await writer.finish(announced.size, announced.claim), writer.size);
 }

@@ -42,16 +42,16 @@ export async function commitImage(ctx: Context, options: CommitOptions): Promise
     mediaType: l.mediaType,
   }));
   try {
-    using _base = await Lease.take(ctx, [...chain, ...blobs.map((b) => b.digest)]);
+    using lease = await Lease.take(ctx, [...chain, ...blobs.map((b) => b.digest)]);
+    const claim = (digest: string) => lease.add(digest);
     const tar = packTree(upper, { layer: true, mapId: (id) => (id >= shift ? id - shift : id) });
     const layer = await landUnknown(
       ctx,
-      storing(ctx, tar, {}, (digest, size) =>
+      storing(ctx, tar, { claim }, (digest, size) =>
         blobs.push({ mediaType: layerMediaType('none'), digest, size }),
       ),
-      chain,
+      { below: chain, claim },
     );
-    using _own = await Lease.take(ctx, [layer.chainId, layer.diffId]);
     const created = new Date().toISOString();
     const platform = wantedPlatform();
     const config: ImageConfig = {
@@ -70,8 +70,8 @@ export async function commitImage(ctx: Context, options: CommitOptions): Promise
         },
       ],
     };
-    const descriptor = await putConfig(ctx, Buffer.from(JSON.stringify(config)));
-    const manifest = await putManifest(ctx, descriptor, blobs);
+    const descriptor = await putConfig(ctx, lease, Buffer.from(JSON.stringify(config)));
+    const manifest = await putManifest(ctx, lease, descriptor, blobs);
     return await register(
       ctx,
       { id: descriptor.digest, manifest, config, blobs },

@@ -46,12 +46,13 @@ export async function importImage(
         yield piece;
       }
     };
-    const tee = storing(ctx, watched(), {}, (digest, size) => {
+    // What is being stored isn't known by name yet; it is claimed as soon as it is.
+    using lease = await Lease.take(ctx, []);
+    const claim = (digest: string) => lease.add(digest);
+    const tee = storing(ctx, watched(), { claim }, (digest, size) => {
       blobs[0] = { mediaType: layerMediaType(compressionOf(head)), digest, size };
     });
-    // What is being stored isn't known by name yet; it is claimed as soon as it is.
-    const layer = await landUnknown(ctx, tee);
-    using _lease = await Lease.take(ctx, [layer.chainId, blobs[0]!.digest]);
+    const layer = await landUnknown(ctx, tee, { claim });
     const created = options.created ?? new Date().toISOString();
     const platform = wantedPlatform(options.platform);
     const config: ImageConfig = {
@@ -63,8 +64,8 @@ export async function importImage(
       rootfs: { type: 'layers', diff_ids: [layer.diffId] },
       history: [{ created, created_by: '', comment: options.message ?? 'Imported by nsbox' }],
     };
-    const descriptor = await putConfig(ctx, Buffer.from(JSON.stringify(config)));
-    const manifest = await putManifest(ctx, descriptor, blobs);
+    const descriptor = await putConfig(ctx, lease, Buffer.from(JSON.stringify(config)));
+    const manifest = await putManifest(ctx, lease, descriptor, blobs);
     return await register(ctx, { id: descriptor.digest, manifest, config, blobs }, names);
   } finally {
     close();

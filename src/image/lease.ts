@@ -12,9 +12,13 @@ import { lockRecords, namesIn } from './records.js';
 export class Lease implements Disposable {
   readonly #file: string;
   readonly #lock: FileLock;
-  private constructor(file: string, lock: FileLock) {
+  readonly #ctx: Context;
+  readonly #keep: string[];
+  private constructor(ctx: Context, file: string, lock: FileLock, keep: readonly string[]) {
+    this.#ctx = ctx;
     this.#file = file;
     this.#lock = lock;
+    this.#keep = [...keep];
   }
 
   /** @param keep digests of blobs and chain IDs; it is taken before the store is asked what it has of them */
@@ -26,7 +30,14 @@ export class Lease implements Disposable {
     const file = path.join(directory, randomBytes(8).toString('hex'));
     const lock = await acquireLock(file);
     writeFileSync(file, JSON.stringify(keep));
-    return new Lease(file, lock);
+    return new Lease(ctx, file, lock, keep);
+  }
+
+  /** Claims what became known only now: to be called before it can be seen in the store. */
+  async add(...digests: string[]): Promise<void> {
+    using _records = await lockRecords(this.#ctx);
+    this.#keep.push(...digests);
+    writeFileSync(this.#file, JSON.stringify(this.#keep));
   }
 
   [Symbol.dispose](): void {

@@ -75,7 +75,7 @@ async function loadDocker(
     if (names === undefined) continue;
     const chain = chainOf(config);
     const blobs: Descriptor[] = [];
-    using _lease = await Lease.take(ctx, [...chain, ...config.rootfs.diff_ids, sha256(configData)]);
+    using lease = await Lease.take(ctx, [...chain, ...config.rootfs.diff_ids]);
     const jobs = item.Layers.map((name, i): LayerJob => {
       const compression = compressionOf(files.head(name));
       const size = files.size(name);
@@ -83,7 +83,7 @@ async function loadDocker(
       // What isn't compressed has its own digest in the config.
       const digest = compression === 'none' ? diffId : undefined;
       const open = () =>
-        storing(ctx, files.stream(name), { digest, size }, (stored, bytes) => {
+        storing(ctx, files.stream(name), { digest, size, claim: (d) => lease.add(d) }, (stored, bytes) => {
           blobs[i] = { mediaType: layerMediaType(compression), digest: stored, size: bytes };
         });
       return job(ctx, { chainId: chain[i]!, diffId, blobSize: size, open }, digest, () => {
@@ -91,8 +91,8 @@ async function loadDocker(
       });
     });
     await landLayers(ctx, jobs, options);
-    const descriptor = await putConfig(ctx, configData);
-    const manifest = await putManifest(ctx, descriptor, blobs);
+    const descriptor = await putConfig(ctx, lease, configData);
+    const manifest = await putManifest(ctx, lease, descriptor, blobs);
     const record = await register(ctx, { id: descriptor.digest, manifest, config, blobs }, names);
     out.push({ record, names });
   }

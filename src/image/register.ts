@@ -1,6 +1,7 @@
 import type { Context } from '../base/index.js';
-import { putBlob } from './blobs.js';
+import { putBlob, sha256 } from './blobs.js';
 import { chainIdOf, layerRecord } from './layer/index.js';
+import type { Lease } from './lease.js';
 import { type ImageRecord, lockRecords, writeImage } from './records.js';
 import { type Descriptor, type ImageConfig, type ImageLayer, type Manifest, MEDIA } from './types.js';
 
@@ -53,19 +54,22 @@ export async function register(
   return record;
 }
 
-/** Stores an OCI manifest of our own making for a config and layers whose blobs are stored. */
+/** Stores an OCI manifest of our own making for a config and layers whose blobs are stored, and claims it. */
 export async function putManifest(
   ctx: Context,
+  lease: Lease,
   config: Descriptor,
   layers: Descriptor[],
 ): Promise<Descriptor> {
   const manifest: Manifest = { schemaVersion: 2, mediaType: MEDIA.ociManifest, config, layers };
   const data = Buffer.from(JSON.stringify(manifest));
+  await lease.add(sha256(data));
   return { mediaType: MEDIA.ociManifest, digest: await putBlob(ctx, data), size: data.length };
 }
 
-/** Stores a config; gives its descriptor, whose digest is the image's id. */
-export async function putConfig(ctx: Context, data: Buffer): Promise<Descriptor> {
+/** Stores a config and claims it; gives its descriptor, whose digest is the image's id. */
+export async function putConfig(ctx: Context, lease: Lease, data: Buffer): Promise<Descriptor> {
+  await lease.add(sha256(data));
   return { mediaType: MEDIA.ociConfig, digest: await putBlob(ctx, data), size: data.length };
 }
 

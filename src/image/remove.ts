@@ -2,7 +2,7 @@ import { rmSync, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, shortId } from '../base/index.js';
 import { removeTree } from '../kernel/index.js';
-import { tryAcquireLock } from '../state/index.js';
+import { sweepTemporary, tryAcquireLock } from '../state/index.js';
 import { sweepIngest } from './blobs.js';
 import { discardLayer, layerRecord, makeDurable, sweepLayers } from './layer/index.js';
 import { leased } from './lease.js';
@@ -125,6 +125,9 @@ export async function collectGarbage(
   {
     using _lock = await lockRecords(ctx);
     const keep = leased(ctx);
+    // Records and the index that a kill left half-written.
+    for (const directory of [storePaths.images(ctx), storePaths.tags(ctx), ctx.root])
+      sweepTemporary(directory);
     for (const image of allImages(ctx)) {
       keep.add(image.id).add(image.manifest.digest);
       for (const layer of image.layers) keep.add(layer.digest).add(layer.chainId);
@@ -148,7 +151,7 @@ export async function collectGarbage(
     }
   }
   // The slow part without the lock: what was moved out of the way has no user left.
-  await sweepLayers(ctx, namesIn(storePaths.layers(ctx)));
+  await sweepLayers(ctx, namesIn(storePaths.layers(ctx)), namesIn(path.join(ctx.root, 'locks')));
   bytes += sweepIngest(
     ctx,
     namesIn(storePaths.ingest(ctx)).filter((n) => !n.startsWith('hello-')),

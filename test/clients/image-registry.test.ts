@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -9,46 +9,7 @@ import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { type ImageStore, openImageStore } from '../../src/image/index.js';
 import { makeTar, sha256, TestStore, treeFacts } from '../support/images.js';
-
-/** Debian's docker-registry on a free loopback port. */
-class RealRegistry implements Disposable {
-  readonly #child: ChildProcess;
-  readonly host: string;
-  private constructor(child: ChildProcess, host: string) {
-    this.#child = child;
-    this.host = host;
-  }
-  static async start(store: TestStore, extra = ''): Promise<RealRegistry> {
-    const port = await freePort();
-    const config = store.file(`registry-${port}.yml`);
-    mkdirSync(store.file('registry'), { recursive: true });
-    writeFileSync(
-      config,
-      `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${store.file('registry')}}, delete: {enabled: true}}\nhttp: {addr: "127.0.0.1:${port}"}\n${extra}`,
-    );
-    const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-    for (let i = 0; i < 200; i++) {
-      try {
-        await fetch(`http://127.0.0.1:${port}/v2/`);
-        break;
-      } catch {
-        await new Promise((r) => setTimeout(r, 50));
-      }
-    }
-    return new RealRegistry(child, `127.0.0.1:${port}`);
-  }
-  [Symbol.dispose](): void {
-    this.#child.kill('SIGKILL');
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((r) => server.listen(0, '127.0.0.1', r));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((r) => server.close(r));
-  return port;
-}
+import { RealRegistry } from '../support/registry.js';
 
 /** A registry of ours that serves one image and misbehaves as told. */
 class BadRegistry implements Disposable {
@@ -391,44 +352,4 @@ test('two processes that pull the same image share the work', async () => {
   const b = openImageStore(store.ctx).pull(`${bad.host}/a/b:1`);
   assert.equal((await a).id, (await b).id);
   assert.equal(bad.requests.filter((r) => r.includes(sha256(bad.layer))).length, 1, 'the layer came once');
-});
-
-test('kill -9 at random moments of pull and prune: the next try succeeds and nothing is left', async () => {
-  using store = new TestStore();
-  const name = `${registry.host}/team/one:1`;
-  await images.push(name);
-  const script = store.file('pull.mjs');
-  const room = path.resolve(import.meta.dirname, '../../src/image/index.js');
-  const base = path.resolve(import.meta.dirname, '../../src/base/index.js');
-  writeFileSync(
-    script,
-    `import { openImageStore } from ${JSON.stringify(room)};
-     import { makeContext } from ${JSON.stringify(base)};
-     const s = openImageStore(makeContext({ root: process.argv[2], state: process.argv[3], env: {} }));
-     process.stdout.write('go');
-     for (;;) {
-       await s.pull(${JSON.stringify(name)});
-       await s.prune({ all: true, inUse: () => undefined });
-     }`,
-  );
-  const rounds = Number(process.env['NSBOX_SOAK_KILLS'] ?? 12);
-  for (let i = 0; i < rounds; i++) {
-    const child = spawn(process.execPath, [script, store.ctx.root, store.ctx.state], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-    await new Promise((r) => setTimeout(r, Math.random() * 150));
-    child.kill('SIGKILL');
-    await new Promise((r) => child.once('close', r));
-    const s = openImageStore(store.ctx);
-    assert.deepEqual((await s.verify()).damages, [], `round ${i}`);
-  }
-  const s = openImageStore(store.ctx);
-  const image = await s.pull(name);
-  assert.equal(treeFacts(s.layerPaths(image)[0]!).get('/hello')!['size'], 5);
-  await s.prune({ all: true, inUse: () => undefined });
-  for (const directory of ['blobs/sha256', 'layers', 'ingest', 'leases', 'images', 'tags']) {
-    assert.deepEqual(readdirSync(path.join(store.ctx.root, directory)), [], directory);
-  }
-  rmSync(script);
 });

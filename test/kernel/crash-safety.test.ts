@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { noBusybox, TestRoot } from '../support/rootfs.js';
+import { soakMs } from '../support/soak.js';
 
+/** How many in a row; `npm run soak` begins again, with another seed, until its time is over. */
 const RUNS = 200;
 
-test(`${RUNS} runs, execs, stops and removals under kill -9 leave nothing behind`, {
-  skip: noBusybox,
-}, (t) => {
+/** One go: hammers a root of its own with two drivers that are killed, and looks at what is left. */
+function hammer(t: TestContext, seed: number): void {
   using box = new TestRoot('crash');
-  const seed = Number(process.env['NSBOX_CRASH_SEED'] ?? Date.now() % 2 ** 31);
   t.diagnostic(`seed ${seed} (NSBOX_CRASH_SEED repeats it)`);
   const main = path.join(import.meta.dirname, '../support/crash-main.js');
   const r = spawnSync(
@@ -29,4 +29,12 @@ test(`${RUNS} runs, execs, stops and removals under kill -9 leave nothing behind
   t.diagnostic(`${result.verbs} verbs, ${result.kills} kills, ${result.containers} containers`);
   assert.deepEqual(result.errors, []);
   assert.deepEqual(result.left, []);
+}
+
+test(`${RUNS} runs, execs, stops and removals under kill -9 leave nothing behind`, {
+  skip: noBusybox,
+}, (t) => {
+  const seed = Number(process.env['NSBOX_CRASH_SEED'] ?? Date.now() % 2 ** 31);
+  const start = performance.now();
+  for (let i = 0; i === 0 || performance.now() - start < (soakMs ?? 0); i++) hammer(t, seed + i);
 });

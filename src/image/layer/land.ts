@@ -173,14 +173,16 @@ function landOne(
 
 /**
  * Unpacks a layer whose digest isn't known beforehand (`import`, `commit`).
- * @param below chain IDs of the layers it goes onto, lowest first
+ * @param options `below`: chain IDs of the layers it goes onto, lowest first; `claim`: called with its chain ID before
+ *   it can be seen, so that no garbage collection takes it
  * @returns its record
  */
 export async function landUnknown(
   ctx: Context,
   source: AsyncIterable<Buffer>,
-  below: readonly string[] = [],
+  options: { below?: readonly string[]; claim: (chainId: string) => Promise<void> },
 ): Promise<LayerRecord> {
+  const below = options.below ?? [];
   const name = `import-${randomBytes(8).toString('hex')}`;
   const lockFile = storePaths.lock(ctx, `layer-${name}`);
   using _lock = await acquireLock(lockFile);
@@ -188,6 +190,7 @@ export async function landUnknown(
     return await inTemporary(ctx, `${name}.tmp`, async (temporary) => {
       const result = await extract(ctx, source, temporary, Number.POSITIVE_INFINITY, undefined);
       const chainId = chainIdOf(below.at(-1), result.diffId);
+      await options.claim(chainId);
       const placeFile = storePaths.lock(ctx, `layer-${hexOf(chainId)}`);
       using _place = await acquireLock(placeFile, { timeoutMs: WAIT_MS });
       try {
@@ -333,8 +336,16 @@ export async function makeDurable(ctx: Context, names: readonly string[], olderT
   fsyncDirectory(storePaths.layers(ctx));
 }
 
-/** Removes what crashes left among the layers, unless someone is at work on it. */
-export async function sweepLayers(ctx: Context, names: readonly string[]): Promise<void> {
+/**
+ * Removes what crashes left among the layers and their locks, unless someone is at work on it.
+ * @param names what is in the directory of layers
+ * @param locks what is in the directory of locks
+ */
+export async function sweepLayers(
+  ctx: Context,
+  names: readonly string[],
+  locks: readonly string[],
+): Promise<void> {
   for (const name of names) {
     if (!name.endsWith('.tmp')) continue;
     const lockFile = storePaths.lock(ctx, `layer-${name.slice(0, -'.tmp'.length)}`);
@@ -342,5 +353,11 @@ export async function sweepLayers(ctx: Context, names: readonly string[]): Promi
     if (!lock) continue;
     await removeTree(path.join(storePaths.layers(ctx), name));
     rmSync(lockFile, { force: true });
+  }
+  for (const name of locks) {
+    if (!name.startsWith('layer-')) continue;
+    const lockFile = storePaths.lock(ctx, name);
+    using lock = tryAcquireLock(lockFile);
+    if (lock) rmSync(lockFile, { force: true });
   }
 }
