@@ -94,6 +94,10 @@ async function ts() {
     format: 'cjs',
     minifySyntax: true,
     minifyWhitespace: true,
+    minifyIdentifiers: true,
+    // Read only to name the lines of a --debug stack, see src/base/stack.ts.
+    sourcemap: 'external',
+    sourcesContent: false,
     define: { 'import.meta.dirname': '__dirname' },
     // import() becomes require(): Node's ESM loader need not be started for a built-in module.
     supported: { 'dynamic-import': false },

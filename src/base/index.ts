@@ -7,3 +7,4 @@ export * from './ids.js';
 export * from './package-root.js';
 export * from './random.js';
 export * from './signals.js';
+export * from './stack.js';

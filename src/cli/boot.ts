@@ -30,8 +30,13 @@ function load(): void {
   const file = path.join(directory, `${name}-${size}-${Math.floor(mtimeMs)}.cache`);
   const cachedData = readCache(file);
   // The bundle is plain ASCII (esbuild escapes the rest): no decoding, one byte a character.
-  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(bundle, 'latin1')}\n})`;
-  const script = new Script(source, { filename: bundle, ...(cachedData ? { cachedData } : {}) });
+  const source = `(function (exports, require, module, __filename, __dirname) {\n${readFileSync(bundle, 'latin1')}\n})`;
+  // The line put before is not counted, so that places in a stack are those of the bundle.
+  const script = new Script(source, {
+    filename: bundle,
+    lineOffset: -1,
+    ...(cachedData ? { cachedData } : {}),
+  });
   const main = script.runInThisContext() as (...args: unknown[]) => void;
   if (!cachedData || script.cachedDataRejected) {
     process.on('exit', (code) => {

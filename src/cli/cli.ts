@@ -1,4 +1,4 @@
-import { makeContext, NsboxError, packageRoot } from '../base/index.js';
+import { makeContext, NsboxError, packageRoot, sourceStack } from '../base/index.js';
 import type { Command, FlagValues } from './command.js';
 import { HelpRequest, parseFlags, UsageError } from './flags.js';
 import type { Io } from './io.js';
@@ -206,7 +206,7 @@ export function renderFailure(
   }
   const text = error instanceof Error ? error.message : String(error);
   io.err(`nsbox: internal error: ${text} (a bug of nsbox; with --debug it prints where)\n`);
-  if (options.debug && error instanceof Error) io.err(`${error.stack}\n`);
+  if (options.debug && error instanceof Error) io.err(`${sourceStack(error)}\n`);
   return options.failure;
 }
 
@@ -220,8 +220,8 @@ function debugText(error: NsboxError): string {
   const fields = (['code', 'step', 'syscall', 'errno', 'path'] as const)
     .filter((key) => error[key] !== undefined)
     .map((key) => `${key}=${error[key]}`);
-  let text = `  ${fields.join(' ')}\n${error.stack}\n`;
+  let text = `  ${fields.join(' ')}\n${sourceStack(error)}\n`;
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
-    text += `caused by ${cause.stack}\n`;
+    text += `caused by ${sourceStack(cause)}\n`;
   return text;
 }

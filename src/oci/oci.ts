@@ -1,4 +1,4 @@
-import { makeContext, NsboxError } from '../base/index.js';
+import { makeContext, NsboxError, sourceStack } from '../base/index.js';
 import { type Flag, parseArguments } from './arguments.js';
 import { type Log, log, print } from './log.js';
 import type { Command, Runtime } from './runtime.js';
@@ -117,5 +117,5 @@ function absolute(cwd: string, given: string): string {
 /** One line: what failed and why; the hint in parentheses. A bug of ours keeps its stack. */
 function messageOf(error: unknown): string {
   if (error instanceof NsboxError) return error.hint ? `${error.message} (${error.hint})` : error.message;
-  return error instanceof Error ? `internal error: ${error.stack ?? error.message}` : String(error);
+  return error instanceof Error ? `internal error: ${sourceStack(error)}` : String(error);
 }

@@ -33,6 +33,12 @@ describe('nsbox run', { skip }, () => {
     assert.equal(without.stdout.trim(), '0');
   });
 
+  it('names lines of the sources with --debug', async () => {
+    const r = await rig.nsbox(['--debug', 'inspect', 'nosuch']);
+    assert.notEqual(r.code, 0);
+    assert.match(r.stderr, /^    at (async )?src\/\S+\.ts:\d+:\d+$/m);
+  });
+
   it('loses nothing of much output', async () => {
     const r = await rig.run(['--rm'], 'sh', '-c', 'seq 1 200000; seq 1 1000 >&2');
     assert.equal(r.stdout.length, 1_288_895);
