@@ -29,9 +29,12 @@ export function checkSystemd(facts: CgroupFacts): void {
   }
 }
 
-/** Tasks of a scope that are ours: the holder until the container runs, and the monitor where it lives inside. */
+/**
+ * Tasks in a scope that are ours, where the container has a group of its own below it: the monitor, and the holder until
+ * the container runs. A container that is the scope itself has exactly what was asked for.
+ */
 function extraTasks(name: ScopeName): number {
-  return name.leaf ? 2 : 1;
+  return name.leaf ? 2 : 0;
 }
 
 /** The limits of a plan that are in cgroup2. */

@@ -20,7 +20,7 @@ import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import type { ContainerRecord, ImageOfContainer } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
-import { cgroupManagerFor, groupPathFor } from './scope.js';
+import { groupPathFor, withManager } from './scope.js';
 import { specOf } from './spec-of.js';
 import { checkStorageOptions } from './storage-opt.js';
 import { openVolumes } from './volumes.js';
@@ -74,8 +74,7 @@ export async function createContainer(
   } = {},
 ): Promise<ContainerRecord> {
   const host = factsOf(ctx);
-  const request: ContainerRequest =
-    cgroupManagerFor(ctx, asked) === 'systemd' ? { ...asked, cgroupManager: 'systemd' } : asked;
+  const request = withManager(ctx, asked, host);
   checkStorageOptions(request, host);
   const image = request.image === undefined ? undefined : await useImage(ctx, request.image, request);
   if (request.rootfs !== undefined && !isDirectory(request.rootfs)) {

@@ -48,7 +48,7 @@ export function systemInfo(ctx: Context, images: number) {
       ['Idmapped layers', String(host.features.idmappedLower.have && host.features.idmappedRoot.have)],
     ],
     LoggingDriver: 'json-file',
-    CgroupDriver: 'cgroupfs',
+    CgroupDriver: ctx.env['NSBOX_CGROUP_MANAGER'] === 'systemd' ? 'systemd' : 'cgroupfs',
     CgroupVersion: cgroup.mode === 'unified' ? '2' : cgroup.mode,
     CgroupControllers: { unified: cgroup.controllers, v1: Object.keys(cgroup.v1) },
     SecurityOptions: [

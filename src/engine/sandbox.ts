@@ -1,7 +1,14 @@
 import { chownSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
-import { cgroupPathFor, launchCgroup, planCgroup, readyCgroups, reportFiles } from '../cgroup/index.js';
+import {
+  launchCgroup,
+  makeScope,
+  planCgroup,
+  readyCgroups,
+  reportFiles,
+  superviseScope,
+} from '../cgroup/index.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
 import { tryLock } from '../kernel/index.js';
 import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
@@ -14,6 +21,7 @@ import { type Launched, launch, type StepTime } from './launch.js';
 import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
 import { layersReader } from './rootfs-reader.js';
+import { groupPathFor, scopeOf, withManager } from './scope.js';
 import { specOf } from './spec-of.js';
 import { checkStorageOptions } from './storage-opt.js';
 
@@ -60,8 +68,8 @@ export function factsOf(ctx: Context): HostFacts {
  * @throws InvalidError, LaunchError
  */
 export async function startSandbox(ctx: Context, options: SandboxOptions): Promise<Sandbox> {
-  const { request } = options;
   const host = factsOf(ctx);
+  const request = withManager(ctx, options.request, host);
   checkStorageOptions(request, host);
   const id = newId();
   const directory = path.join(sandboxesDirectory(ctx), id);
@@ -69,6 +77,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   let lock: number | undefined;
   let idRange: { start: number; size: number } | undefined;
   let networked = false;
+  let scope: { release(): void } | undefined;
   const undo = async () => {
     if (networked) await releaseNetwork(ctx, id);
     if (lock !== undefined) closeSync(lock);
@@ -107,16 +116,18 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       read: layersReader([...options.root.layers].reverse()),
       idRange,
       mounts: [...(network?.files ?? []), ...(options.mounts ?? [])],
-      cgroupsPath: cgroupPathFor(id, request.cgroupParent),
+      cgroupsPath: groupPathFor(id, request),
       join: {},
       edits,
     });
-    readyCgroups(host.cgroup);
+    const unit = scopeOf({ id, request });
+    if (!unit) readyCgroups(host.cgroup);
     const groups = planCgroup(spec.linux?.resources, spec.linux!.cgroupsPath!, host, {
       statistics: false,
       onUnenforceable: request.resources.forceLimits,
     });
     for (const warning of groups.warnings) ctx.warn(warning);
+    if (unit) superviseScope(groups, host.cgroup, unit);
     const cgroup = launchCgroup(groups);
     // In a user namespace no node but those of its own /dev can be opened, so there is nothing to filter.
     if (idRange && !edits && !options.mounts?.length) delete cgroup.device;
@@ -147,6 +158,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       removeAtEnd: [directory],
       unlinkAtEnd: idRange ? [path.join(idsDirectory(ctx), String(idRange.start))] : [],
     };
+    if (unit) scope = await makeScope(host.cgroup, groups, unit);
     const launched = await launch(plan(input), {
       stdio: options.stdio,
       passed: [lock],
@@ -171,6 +183,8 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   } catch (error) {
     await undo();
     throw error;
+  } finally {
+    scope?.release();
   }
 }
 

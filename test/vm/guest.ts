@@ -6,6 +6,7 @@ import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
 import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
+import { noSystemd, SystemdHost } from '../support/systemd-host.js';
 
 /**
  * Runs inside the test VM: every check in one process (a start of Node takes seconds there), one JSON line each on
@@ -63,6 +64,24 @@ async function nested(): Promise<void> {
   for (const one of result.results) assert.equal(one.error, undefined, `${one.name}: ${one.error}`);
 }
 
+/** Containers whose groups systemd makes: each check of systemd-main.ts as one result. */
+async function withSystemd(): Promise<GuestResult[]> {
+  const skipped = noSystemd();
+  if (skipped) return [{ name: 'systemd', ms: 0, skipped }];
+  const main = path.join(import.meta.dirname, '../support/systemd-main.js');
+  try {
+    await using host = await SystemdHost.boot('/sys/fs/cgroup');
+    const out = await host.run([process.execPath, main], 240_000);
+    return out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as GuestResult)
+      .map((result) => ({ ...result, name: `systemd: ${result.name}` }));
+  } catch (error) {
+    return [{ name: 'systemd', ms: 0, error: (error as Error).stack ?? String(error) }];
+  }
+}
+
 async function main(): Promise<void> {
   if (!existsSync('/run/vm')) throw new Error('this file is for the test VM: npm run test:vm');
   addSwap();
@@ -80,6 +99,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
   }
   await place[Symbol.asyncDispose]();
+  for (const result of await withSystemd()) process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
 await main();
