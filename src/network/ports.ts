@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { ConflictError, type Context, NsboxError, randomInt } from '../base/index.js';
 import type { PortRequest } from '../spec/index.js';
 import { formatAddress, parseAddress } from './address.js';
@@ -62,9 +63,19 @@ function claimOne(
 ): PortBinding[] {
   const { protocol, containerPort } = request;
   const bind = (hostPort: number) => ips.map((hostIp) => ({ hostIp, hostPort, containerPort, protocol }));
+  if (request.hostIp) checkHostAddress(request.hostIp, request.hostPort, protocol);
   if (request.hostPort) {
-    const problem = take(ctx, containerId, protocol, ips, request.hostPort, listeners);
-    if (!problem) return bind(request.hostPort);
+    let problem: string | undefined;
+    for (let port = request.hostPort; port <= (request.hostPortEnd ?? request.hostPort); port++) {
+      problem = take(ctx, containerId, protocol, ips, port, listeners);
+      if (!problem) return bind(port);
+    }
+    if (request.hostPortEnd) {
+      throw new ConflictError(
+        `cannot publish ${request.hostPort}-${request.hostPortEnd}/${protocol}: all of these ports are already allocated: of the last, ${problem}`,
+        { errno: 'EADDRINUSE', hint: 'give a wider range' },
+      );
+    }
     const shown = request.hostIp ? `${request.hostIp}:${request.hostPort}` : `0.0.0.0:${request.hostPort}`;
     throw new ConflictError(`cannot publish ${shown}/${protocol}: port is already allocated: ${problem}`, {
       errno: 'EADDRINUSE',
@@ -77,6 +88,29 @@ function claimOne(
     if (!take(ctx, containerId, protocol, ips, port, listeners)) return bind(port);
   }
   throw new NsboxError('NETWORK', `no free host port for ${containerPort}/${protocol} in ${low}-${high}`);
+}
+
+/** Refuses an address that no program of this host could listen on. */
+function checkHostAddress(hostIp: string, hostPort: number | undefined, protocol: Protocol): void {
+  const address = formatAddress(parseAddress(hostIp));
+  if (any(address) || address.startsWith('127.')) return;
+  const own = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((a) => a.address));
+  if (own.some((a) => formatAddress(parseAddress(a.replace(/%.*$/, ''))) === address)) return;
+  const v = family(address) === 4 ? 4 : 6;
+  try {
+    if (readFileSync(`/proc/sys/net/ipv${v}/ip_nonlocal_bind`, 'latin1').trim() === '1') return;
+  } catch {
+    // Without IPv6 there is no such setting.
+  }
+  const shown = v === 6 ? `[${address}]` : address;
+  throw new NsboxError(
+    'NETWORK',
+    `cannot publish ${shown}:${hostPort ?? ''}/${protocol}: ${address} is not an address of this host`,
+    {
+      errno: 'EADDRNOTAVAIL',
+      hint: 'see `ip addr`; net.ipv4.ip_nonlocal_bind=1 allows addresses that come later',
+    },
+  );
 }
 
 /** Takes a port on all of the addresses or on none; the reason where it can't. */

@@ -130,6 +130,8 @@ export interface PortRequest {
   hostIp?: string | undefined;
   /** 0 or absent: a free one is chosen. */
   hostPort?: number | undefined;
+  /** The last of a range that starts with `hostPort`: its first free port is taken. */
+  hostPortEnd?: number | undefined;
   containerPort: number;
   protocol: 'tcp' | 'udp' | 'sctp';
 }

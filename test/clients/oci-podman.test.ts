@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { podmanLimits } from '../support/network-engines.js';
 import { NSBOX_OCI, OciWorld } from '../support/oci-bundle.js';
 
 const have = existsSync('/usr/bin/podman') || existsSync('/usr/local/bin/podman');
@@ -10,19 +11,7 @@ const skip = have ? false : 'podman is not installed';
 const directory = mkdtempSync('/tmp/nsbox-test-podman-');
 const world = new OciWorld();
 
-/** Podman's own limits are above what a host without CAP_SYS_RESOURCE may set; these keep what there is. */
-function limits(): string[] {
-  const text = readFileSync('/proc/self/limits', 'latin1');
-  const hard = (name: string) => new RegExp(`^${name}\\s+\\S+\\s+(\\d+)`, 'm').exec(text)?.[1];
-  const files = hard('Max open files');
-  const processes = Math.min(Number(hard('Max processes') ?? 32768), 32768);
-  return [
-    ...(files ? ['--ulimit', `nofile=${files}:${files}`] : []),
-    '--ulimit',
-    `nproc=${processes}:${processes}`,
-  ];
-}
-const RUN = ['run', '--network', 'none', ...limits()];
+const RUN = ['run', '--network', 'none', ...podmanLimits()];
 
 function podman(...args: string[]): { code: number | null; stdout: string; stderr: string } {
   const r = spawnSync(
@@ -203,7 +192,7 @@ test('healthcheck, pods, rename and update of what runs', { skip }, () => {
 test('containers join the namespaces of another', { skip }, () => {
   assert.equal(podman(...RUN, '-d', '--name', 'first', 'box', 'sleep', '100').code, 0);
   const ids = (name: string, ...args: string[]) =>
-    podman('run', ...limits(), '--rm', ...args, 'box', 'readlink', `/proc/self/ns/${name}`).stdout;
+    podman('run', ...podmanLimits(), '--rm', ...args, 'box', 'readlink', `/proc/self/ns/${name}`).stdout;
   const of = (name: string) => podman('exec', 'first', 'readlink', `/proc/self/ns/${name}`).stdout;
   assert.equal(ids('net', '--network', 'container:first'), of('net'));
   assert.equal(ids('ipc', '--network', 'none', '--ipc', 'container:first'), of('ipc'));

@@ -13,7 +13,8 @@ interface Range {
 }
 
 /**
- * `-p [[IP:]HOST_PORT:]CONTAINER_PORT[/tcp|udp|sctp]`, with ranges `8000-8002:80-82`; an IPv6 address in brackets.
+ * `-p [[IP:]HOST_PORT:]CONTAINER_PORT[/tcp|udp|sctp]`, with ranges `8000-8002:80-82`, or
+ * `8000-8010:80` for the first free one; an IPv6 address in brackets.
  */
 export function parsePorts(spec: string): PortRequest[] {
   const wrong = (why: string) => new InvalidError(`invalid port mapping '${spec}': ${why}`);
@@ -39,17 +40,12 @@ export function parsePorts(spec: string): PortRequest[] {
   const hostText = parts.pop() ?? '';
   const host = hostText === '' ? undefined : parseRange(hostText, 'host port', wrong);
   const size = container.to - container.from;
-  if (host && host.to - host.from !== size) {
-    if (size === 0) {
-      throw new UnsupportedError(`-p ${spec}: choosing one port out of a range is not supported`, {
-        hint: 'name one host port, or leave it out to have a free one chosen',
-      });
-    }
-    throw wrong('the two ranges differ in length');
-  }
+  const choose = host !== undefined && size === 0 && host.to > host.from;
+  if (host && host.to - host.from !== size && !choose) throw wrong('the two ranges differ in length');
   return Array.from({ length: size + 1 }, (_, i) => ({
     ...(hostIp === undefined ? {} : { hostIp }),
     ...(host === undefined || host.from === 0 ? {} : { hostPort: host.from + i }),
+    ...(choose ? { hostPortEnd: host.to } : {}),
     containerPort: container.from + i,
     protocol,
   }));
