@@ -35,9 +35,25 @@ export async function makePlace(parent = '/var/tmp'): Promise<Place> {
     scratch,
     root: path.join(directory, 'root'),
     state: path.join(directory, 'state'),
-    remove: () => rm(directory, { recursive: true, force: true }),
+    remove: () => removePlace(directory),
   };
 }
+
+/** Removes what the bench made, containers and networks that a failed suite left included. */
+async function removePlace(directory: string): Promise<void> {
+  const own = { root: path.join(directory, 'root'), state: path.join(directory, 'state') };
+  if (existsSync(own.root)) {
+    const nsbox = (...argv: string[]): Promise<string> => output(commandLine(own, ...argv));
+    const left = (await nsbox('ps', '-aq').catch(() => '')).split('\n').filter(Boolean);
+    for (let i = 0; i < left.length; i += 50)
+      await nsbox('rm', '-f', ...left.slice(i, i + 50)).catch(() => '');
+    await nsbox('network', 'prune', '-f').catch(() => '');
+  }
+  await rm(directory, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** The program of heap.ts: beside this one, as single files and as a bundle. */
+export const HEAP = path.join(import.meta.dirname, 'heap.js');
 
 /** Runs a command by the library in the shared root filesystem; another exit code than 0 is an error. */
 export async function runHere(
@@ -61,7 +77,7 @@ export async function runHere(
 }
 
 /** The command line, told to use the bench's folders. */
-export function commandLine(place: Place, ...argv: string[]): string[] {
+export function commandLine(place: Pick<Place, 'root' | 'state'>, ...argv: string[]): string[] {
   const program = path.join(REPOSITORY, 'bin/nsbox');
   if (!existsSync(path.join(REPOSITORY, 'dist/nsbox.cjs')))
     throw new Error('nsbox is not built: npm run build');

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 import type { RowResult } from './harness.js';
 
 export interface BenchResult {
@@ -12,8 +13,19 @@ export interface BenchResult {
   seconds: number;
   quick: boolean;
   machine: Machine;
+  /** What was measured in which order, and how long it took, its making ready included. */
+  suites: { name: string; seconds: number; failed?: string }[];
   rows: RowResult[];
+  /** The steps of one start, from `nsbox run --trace`. */
+  trace?: Trace;
   skipped: { name: string; why: string }[];
+}
+
+export interface Trace {
+  /** Which program was started how. */
+  command: string;
+  /** Nanoseconds since the first step began. `list` is the process of the launch that carried the step out. */
+  steps: { list: string; title: string; start: number; end: number }[];
 }
 
 export interface Machine {
@@ -54,8 +66,15 @@ function said(...argv: string[]): string {
   }
 }
 
+/** The version of an installed package, which has no commit. */
+function release(repository: string): string {
+  const file = text(path.join(repository, 'package.json'));
+  return file ? (JSON.parse(file) as { version: string }).version : 'unknown';
+}
+
 /** Describes this machine. `directory` is where the measured files lie. */
 export function machine(directory: string, repository: string, peers: Record<string, string>): Machine {
+  const commit = said('git', '-C', repository, 'rev-parse', '--short', 'HEAD');
   const flaws = '/sys/devices/system/cpu/vulnerabilities';
   const names = existsSync(flaws) ? said('ls', flaws).split('\n').filter(Boolean) : [];
   const changed = said('git', '-C', repository, 'status', '--porcelain', '--untracked-files=no') !== '';
@@ -66,7 +85,7 @@ export function machine(directory: string, repository: string, peers: Record<str
     memory: os.totalmem(),
     distribution: /^PRETTY_NAME="?([^"\n]*)/m.exec(text('/etc/os-release'))?.[1] ?? 'unknown',
     node: process.version,
-    nsbox: said('git', '-C', repository, 'rev-parse', '--short', 'HEAD') + (changed ? '+' : ''),
+    nsbox: commit ? commit + (changed ? '+' : '') : release(repository),
     cgroups: existsSync('/sys/fs/cgroup/cgroup.controllers')
       ? 'v2'
       : existsSync('/sys/fs/cgroup/unified')
@@ -89,5 +108,5 @@ export function readResult(file: string): BenchResult {
   }
   if (value.schema !== 1)
     throw new Error(`${file} is no bench result of format 1 (its schema is ${String(value.schema)})`);
-  return value;
+  return { ...value, suites: value.suites ?? [] }; // the first results have none
 }

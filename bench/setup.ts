@@ -9,4 +9,8 @@ export interface Setup {
   /** Times commands on the host as it is. */
   timer: Timer;
   quick: boolean;
+  /** Whether cold starts may drop the caches of the whole machine. */
+  dropCaches: boolean;
+  /** Tells what isn't measured, and why. */
+  skip(name: string, why: string): void;
 }

@@ -113,6 +113,14 @@ function interval(values: readonly number[]): Interval {
 export function compare(side: readonly number[], base: readonly number[], noise: number): Ratio {
   const i = interval(ratios(side, base));
   const beyond = Math.abs(i.median - 1) > noise;
-  const verdict = beyond && i.low > 1 ? 'cost' : beyond && i.high < 1 ? 'saving' : 'none';
+  // Fewer than six pairs have no 95 % interval, and so say nothing.
+  const enough = Math.min(side.length, base.length) >= 6;
+  const verdict = enough && beyond && i.low > 1 ? 'cost' : enough && beyond && i.high < 1 ? 'saving' : 'none';
   return { ...i, verdict };
+}
+
+/** What a side takes more than its base, pair by pair, in the samples' unit. */
+export function difference(side: readonly number[], base: readonly number[]): Interval {
+  const n = Math.min(side.length, base.length);
+  return medianInterval(Array.from({ length: n }, (_, i) => (side[i] as number) - (base[i] as number)));
 }

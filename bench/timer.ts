@@ -7,10 +7,14 @@ import { packageRoot } from '../src/base/index.js';
 
 export const REPOSITORY = packageRoot();
 
+const PROGRAMS = ['timer', 'floor', 'work', 'net', 'true'] as const;
+
 /** Path of a static program of bench/, compiled when it is missing or older than its source. */
-export function program(name: 'timer' | 'floor' | 'work' | 'true'): string {
-  const out = path.join(REPOSITORY, 'build/bench', name);
+export function program(name: (typeof PROGRAMS)[number]): string {
   const source = path.join(REPOSITORY, 'bench', `${name}.c`);
+  // An installation without the sources has them ready (scripts/build.mjs).
+  if (!existsSync(source)) return path.join(REPOSITORY, 'dist/bench', name);
+  const out = path.join(REPOSITORY, 'build/bench', name);
   if (existsSync(out) && statSync(out).mtimeMs > statSync(source).mtimeMs) return out;
   mkdirSync(path.dirname(out), { recursive: true });
   const partial = `${out}.${process.pid}`;
@@ -82,12 +86,18 @@ export class Timer {
   }
 }
 
-/** Output of a command; rejects with its last words when it fails. */
-export function output(argv: readonly string[]): Promise<string> {
+/** What a command wrote; rejects with its last words when it fails. */
+export function outputs(argv: readonly string[]): Promise<{ stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    execFile(argv[0] as string, argv.slice(1), { encoding: 'utf8' }, (error, stdout, stderr) => {
+    const options = { encoding: 'utf8', maxBuffer: 64 << 20 } as const;
+    execFile(argv[0] as string, argv.slice(1), options, (error, stdout, stderr) => {
       if (error) reject(new Error(stderr.trim().split('\n')[0] || error.message));
-      else resolve(stdout);
+      else resolve({ stdout, stderr });
     });
   });
+}
+
+/** Output of a command; rejects with its last words when it fails. */
+export async function output(argv: readonly string[]): Promise<string> {
+  return (await outputs(argv)).stdout;
 }

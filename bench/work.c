@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -213,28 +214,165 @@ static void Metadata(long amount) {
   }
 }
 
+static void Read(long amount) {
+  for (long i = 0; i < amount; i++) {
+    for (off_t at = 0; at < 16 << 20; at += sizeof(block)) {
+      if (pread(data, block, sizeof(block), at) != sizeof(block)) Die("pread");
+    }
+  }
+}
+
+// Updates of words all over an array beyond the caches, as HPC Challenge's RandomAccess makes them.
+static void Random(long amount) {
+  uint64_t x = 88172645463325252u;
+  uint64_t* words = (uint64_t*)one;
+  for (long i = 0; i < amount; i++) {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    words[x & (kArray - 1)] ^= x;
+  }
+}
+
+// Files of an image: DIRECTORY/lower/large of 16 MiB and 200 small ones in DIRECTORY/lower/small. Made before, so that
+// in a container they are files of the overlay's lower layer.
+enum { kLarge = 16, kSmall = 200 };
+static const char* Lower(const char* name, int n) {
+  snprintf(path, sizeof(path), n < 0 ? "%s/lower/%s" : "%s/lower/%s/%d", directory, name, n);
+  return path;
+}
+static void LowerMake(long amount) {
+  (void)amount;
+  snprintf(path, sizeof(path), "%s/lower", directory);
+  mkdir(path, 0755);
+  mkdir(Lower("small", -1), 0755);
+  for (int n = -1; n < kSmall; n++) {
+    const int fd = open(Lower(n < 0 ? "large" : "small", n), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) Die(path);
+    for (int i = 0; i < (n < 0 ? kLarge : 1); i++) {
+      const size_t size = n < 0 ? sizeof(block) : 512;
+      if (write(fd, block, size) != (ssize_t)size) Die("write");
+    }
+    fsync(fd);  // a copy-up would have to write it back first
+    close(fd);
+  }
+}
+static void ReadyLower(void) {
+  data = open(Lower("large", -1), O_RDONLY | O_CLOEXEC);
+  if (data < 0) Die(path);
+}
+static void LowerOpen(long amount) {
+  for (long i = 0; i < amount; i++) {
+    for (int n = 0; n < kSmall; n++) {
+      const int fd = open(Lower("small", n), O_RDONLY | O_CLOEXEC);
+      if (fd < 0) Die(path);
+      close(fd);
+    }
+  }
+}
+static void LowerStat(long amount) {
+  struct stat st;
+  for (long i = 0; i < amount; i++) {
+    for (int n = 0; n < kSmall; n++) {
+      if (stat(Lower("small", n), &st) != 0) Die(path);
+    }
+  }
+}
+static void CopyUp(long amount) {
+  (void)amount;
+  const int fd = open(Lower("large", -1), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) Die(path);
+  if (pwrite(fd, "x", 1, 0) != 1) Die("pwrite");
+  close(fd);
+}
+// What a copy costs that isn't the kernel's: read, write, then the same byte.
+static void CopyHand(long amount) {
+  (void)amount;
+  const int from = open(Lower("large", -1), O_RDONLY | O_CLOEXEC);
+  const int to = open(In("copy", 0), O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0600);
+  if (from < 0 || to < 0) Die("copy");
+  for (int i = 0; i < kLarge; i++) {
+    if (read(from, block, sizeof(block)) != sizeof(block) || write(to, block, sizeof(block)) != sizeof(block))
+      Die("copy");
+  }
+  if (pwrite(to, "x", 1, 0) != 1) Die("pwrite");
+  close(to);
+  close(from);
+}
+static void Remove(void) { unlink(In("copy", 0)); }
+
 static const struct {
   const char* name;
   void (*ready)(void);  // not timed
   void (*work)(long);
+  void (*after)(void);  // not timed
 } modes[] = {
-    {"integer", 0, Integer},   {"float", 0, Float},         {"triad", ReadyTriad, Triad},
-    {"allocate", 0, Allocate}, {"faults", 0, Faults},       {"getpid", 0, Getpid},
-    {"open", 0, Open},         {"readwrite", 0, ReadWrite}, {"futex", 0, Futex},
-    {"forkexec", 0, ForkExec}, {"write", 0, WriteFile},     {"randomread", ReadyRead, RandomRead},
-    {"fsync", 0, Sync},        {"metadata", 0, Metadata},
+    {"integer", 0, Integer, 0},      {"float", 0, Float, 0},
+    {"triad", ReadyTriad, Triad, 0}, {"random", ReadyTriad, Random, 0},
+    {"allocate", 0, Allocate, 0},    {"faults", 0, Faults, 0},
+    {"getpid", 0, Getpid, 0},        {"open", 0, Open, 0},
+    {"readwrite", 0, ReadWrite, 0},  {"futex", 0, Futex, 0},
+    {"forkexec", 0, ForkExec, 0},    {"write", 0, WriteFile, 0},
+    {"read", ReadyRead, Read, 0},    {"randomread", ReadyRead, RandomRead, 0},
+    {"fsync", 0, Sync, 0},           {"metadata", 0, Metadata, 0},
+    {"lowermake", 0, LowerMake, 0},  {"lowerread", ReadyLower, Read, 0},
+    {"loweropen", 0, LowerOpen, 0},  {"lowerstat", 0, LowerStat, 0},
+    {"copyup", 0, CopyUp, 0},        {"copyhand", 0, CopyHand, Remove},
 };
+
+// Runs another program AMOUNT times and prints its time; its output goes nowhere.
+static int Command(long amount, char** argv) {
+  const int64_t start = Now();
+  for (long i = 0; i < amount; i++) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+      dup2(null, 1);
+      execvp(argv[0], argv);
+      _exit(127);
+    }
+    int status = 0;
+    if (pid < 0 || waitpid(pid, &status, 0) < 0) Die(argv[0]);
+    if (status != 0) {
+      fprintf(stderr, "work: %s failed with status %d\n", argv[0], WEXITSTATUS(status));
+      return 1;
+    }
+  }
+  printf("%lld\n", (long long)(Now() - start));
+  return 0;
+}
+
+// Puts files, and all files below directories, out of the page cache. What a running program maps stays.
+static int EvictOne(const char* file, const struct stat* st, int type, struct FTW* at) {
+  (void)at;
+  if (type != FTW_F || !S_ISREG(st->st_mode)) return 0;
+  const int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return 0;
+  fdatasync(fd);  // only clean pages can go
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
+  return 0;
+}
+static int Evict(char** files) {
+  for (; *files; files++) {
+    if (nftw(*files, EvictOne, 32, FTW_PHYS) != 0 && errno != ENOENT) Die(*files);
+  }
+  return 0;
+}
 
 int main(int argc, char** argv) {
   self = argv[0];
   if (argc > 3) directory = argv[3];
   if (argc > 1 && strcmp(argv[1], "nothing") == 0) return 0;  // the child of ForkExec
+  if (argc > 3 && strcmp(argv[1], "command") == 0) return Command(atol(argv[2]), argv + 3);
+  if (argc > 2 && strcmp(argv[1], "evict") == 0) return Evict(argv + 2);
   for (size_t i = 0; argc > 2 && i < sizeof(modes) / sizeof(modes[0]); i++) {
     if (strcmp(argv[1], modes[i].name) != 0) continue;
     if (modes[i].ready) modes[i].ready();
     const int64_t start = Now();
     modes[i].work(atol(argv[2]));
     printf("%lld\n", (long long)(Now() - start));
+    if (modes[i].after) modes[i].after();
     return 0;
   }
   fprintf(stderr, "usage: work MODE AMOUNT [DIRECTORY]\n");

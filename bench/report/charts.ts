@@ -1,5 +1,6 @@
 /** Plots as SVG, by vega-lite without a browser. Colours come from the page, so that dark mode works. */
-import type { RowResult } from '../harness.js';
+import { AGAIN, type RowResult } from '../harness.js';
+import type { Trace } from '../result.js';
 import { isOverhead, quantity } from './words.js';
 
 const FONT = 'system-ui, sans-serif';
@@ -40,29 +41,39 @@ async function svg(spec: unknown): Promise<string> {
     .replace('<svg ', '<svg role="img" style="max-width:100%;height:auto" ');
 }
 
-/** Ratios to bare with their intervals, and the line at 1.00. */
+/** Ratios to bare of one suite with their intervals, and the line at 1.00. Other runtimes are hollow. */
 export function ratioChart(rows: readonly RowResult[]): Promise<string> {
   const values = rows.filter(isOverhead).flatMap((row) =>
     row.sides
-      .filter((s) => s.ratio && s.side.startsWith('nsbox'))
+      .filter((s) => s.ratio && !s.side.endsWith(AGAIN))
       .map((s) => ({
         row: row.title,
         side: s.side,
+        own: s.side.startsWith('nsbox'),
+        // An interval that leaves the picture ends at its edge.
         ratio: s.ratio?.median,
-        low: s.ratio?.low,
-        high: s.ratio?.high,
+        low: Math.max(s.ratio?.low ?? 0, 0.01),
+        high: Math.min(s.ratio?.high ?? 0, 100),
       })),
   );
+  const extreme = values.some((v) => (v.ratio ?? 1) > 3 || (v.ratio ?? 1) < 0.33);
   const y = { field: 'row', type: 'nominal', title: null, sort: null };
   const yOffset = { field: 'side', sort: null };
   const color = {
     field: 'side',
     type: 'nominal',
     title: null,
+    sort: null,
     legend: { orient: 'top', columns: 2 },
-    scale: { scheme: 'tableau10' },
+    scale: { scheme: 'tableau20' },
   };
-  const x = { type: 'quantitative', title: 'time ÷ bare (less is better)', scale: { zero: false } };
+  const scale = extreme ? { type: 'log' } : { zero: false };
+  const x = { type: 'quantitative', title: 'time ÷ bare (less is better)', scale };
+  const point = (own: boolean) => ({
+    transform: [{ filter: `datum.own === ${own}` }],
+    mark: { type: 'point', filled: own, size: 45, opacity: 1 },
+    encoding: { y, yOffset, color, x: { ...x, field: 'ratio' } },
+  });
   return svg({
     width: 420,
     height: { step: 13, for: 'offset' },
@@ -73,11 +84,50 @@ export function ratioChart(rows: readonly RowResult[]): Promise<string> {
         mark: { type: 'rule', strokeWidth: 2 },
         encoding: { y, yOffset, color, x: { ...x, field: 'low' }, x2: { field: 'high' } },
       },
-      {
-        mark: { type: 'point', filled: true, size: 45, opacity: 1 },
-        encoding: { y, yOffset, color, x: { ...x, field: 'ratio' } },
-      },
+      point(true),
+      point(false),
     ],
+  });
+}
+
+/** The steps of a start as they lie in time, those of each process below one another. */
+export function flameChart(trace: Trace): Promise<string> {
+  // Short steps are many: together they are a bar, so that the picture stays readable.
+  const all = Math.max(...trace.steps.map((s) => s.end));
+  const values: { step: string; list: string; start: number; end: number }[] = [];
+  for (const s of [...trace.steps].sort((a, b) => a.start - b.start)) {
+    const small = s.end - s.start < all / 150;
+    const last = values.at(-1);
+    if (small && last?.list === s.list && last.step.startsWith('short steps')) last.end = s.end / 1000;
+    else {
+      const at = `${values.length + 1}`.padStart(2, '0');
+      const step = small ? `short steps (${at})` : `${s.title.slice(0, 48)} (${at})`;
+      values.push({ step, list: s.list, start: s.start / 1000, end: s.end / 1000 });
+    }
+  }
+  return svg({
+    width: 420,
+    height: { step: 13 },
+    data: { values },
+    mark: { type: 'bar', height: 10 },
+    encoding: {
+      y: {
+        field: 'step',
+        type: 'nominal',
+        title: null,
+        sort: null,
+        axis: { labelFontSize: 10, labelLimit: 230 },
+      },
+      x: { field: 'start', type: 'quantitative', title: 'µs since the first step' },
+      x2: { field: 'end' },
+      color: {
+        field: 'list',
+        type: 'nominal',
+        title: 'carried out by',
+        legend: { orient: 'top' },
+        scale: { scheme: 'tableau10' },
+      },
+    },
   });
 }
 

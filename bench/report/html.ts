@@ -1,7 +1,8 @@
 /** The report as one HTML page that needs nothing else: readable on a phone, in print, in light and in dark. */
 import type { BenchResult } from '../result.js';
-import { distributionChart, ratioChart } from './charts.js';
-import { isOverhead, machineLines, ordered, quantity, ratioText, verdict } from './words.js';
+import { aims } from './aims.js';
+import { distributionChart, flameChart, ratioChart } from './charts.js';
+import { isOverhead, machineLines, ordered, quantity, rateText, ratioText, verdict } from './words.js';
 
 const STYLE = `
 :root { color-scheme: light dark; --ink: #1c2430; --faint: #8a94a3; --accent: #1f77b4; --page: #fff; --card: #f5f7fa; --cost: #b3261e; --saving: #1b7f4b; }
@@ -24,11 +25,33 @@ const escaped = (s: string): string =>
 
 export async function html(result: BenchResult): Promise<string> {
   const parts: string[] = [];
-  if (result.rows.some(isOverhead)) {
-    parts.push(`<figure aria-label="Ratios to the bare machine">${await ratioChart(result.rows)}</figure>`);
+  const found = aims(result);
+  if (found.length > 0) {
+    const lines = found.map((a) => {
+      const word = a.verdict === 'open' ? 'within noise' : a.verdict;
+      const tone = a.verdict === 'missed' ? 'cost' : a.verdict === 'held' ? 'saving' : '';
+      const cells = [`${a.row}: ${a.side}`, a.aim, a.measured].map((c) => `<td>${escaped(c)}</td>`).join('');
+      return `<tr>${cells}<td class="${tone}">${word}</td></tr>`;
+    });
+    parts.push(
+      `<details><summary>Aims: ${found.filter((a) => a.verdict !== 'missed').length} of ${found.length} held</summary><div class="wide"><table><tbody>${lines.join('')}</tbody></table></div></details>`,
+    );
   }
   for (const suite of new Set(result.rows.map((r) => r.suite))) {
     parts.push(`<h2>${escaped(suite)}</h2>`);
+    const measured = result.rows.filter((r) => r.suite === suite);
+    if (measured.some((r) => isOverhead(r) && r.sides.some((s) => s.ratio))) {
+      parts.push(
+        `<figure class="wide" aria-label="${escaped(suite)}: ratios to the bare machine">${await ratioChart(measured)}</figure>`,
+      );
+    }
+    if (suite === 'start' && result.trace) {
+      parts.push(
+        '<h3>A start, step by step</h3>',
+        `<p class="small"><code>${escaped(result.trace.command)}</code></p>`,
+        `<figure class="wide" aria-label="The steps of a start in time">${await flameChart(result.trace)}</figure>`,
+      );
+    }
     for (const row of result.rows.filter((r) => r.suite === suite)) {
       parts.push(`<h3>${escaped(row.title)}</h3>`);
       if (row.sides.some((s) => s.samples.length > 0)) {
@@ -44,10 +67,11 @@ export async function html(result: BenchResult): Promise<string> {
             ? [quantity(median, row.unit), `${quantity(low, row.unit)} – ${quantity(high, row.unit)}`]
             : ['–', '–'];
         const cells = [s.side, ...figures, String(s.samples.length), ratioText(s)];
+        if (row.rate) cells.push(rateText(row, s));
         return `<tr>${cells.map((c) => `<td>${escaped(c)}</td>`).join('')}<td class="${s.ratio?.verdict ?? ''}">${escaped(word)}</td></tr>`;
       });
       parts.push(
-        `<div class="wide"><table><thead><tr><th></th><th>median</th><th>95 % interval</th><th>n</th><th>× ${escaped(row.base)}</th><th></th></tr></thead><tbody>${lines.join('')}</tbody></table></div>`,
+        `<div class="wide"><table><thead><tr><th></th><th>median</th><th>95 % interval</th><th>n</th><th>× ${escaped(row.base)}</th>${row.rate ? '<th>rate</th>' : ''}<th></th></tr></thead><tbody>${lines.join('')}</tbody></table></div>`,
         `<p class="small">Noise, the base against itself: ±${(row.noise * 100).toFixed(1)} %.</p>`,
       );
     }

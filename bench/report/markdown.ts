@@ -1,6 +1,7 @@
 /** The report as Markdown. */
 import type { BenchResult } from '../result.js';
-import { machineLines, ordered, quantity, ratioText, verdict } from './words.js';
+import { aimTable } from './tables.js';
+import { machineLines, ordered, quantity, rateText, ratioText, verdict } from './words.js';
 
 export function markdown(result: BenchResult): string {
   const out: string[] = ['# What a container costs here', ''];
@@ -17,8 +18,8 @@ export function markdown(result: BenchResult): string {
       out.push(
         `### ${row.title}`,
         '',
-        `| | median | 95 % interval | n | × ${row.base} | |`,
-        '|---|---:|---:|---:|---:|---|',
+        `| | median | 95 % interval | n | × ${row.base} | ${row.rate ? 'rate | ' : ''}|`,
+        `|---|---:|---:|---:|---:|${row.rate ? '---:|' : ''}---|`,
       );
       for (const s of ordered(row)) {
         const { median, low, high } = s.summary;
@@ -27,11 +28,35 @@ export function markdown(result: BenchResult): string {
             ? [quantity(median, row.unit), `${quantity(low, row.unit)} – ${quantity(high, row.unit)}`]
             : ['–', '–'];
         const word = s.failed ?? (s.ratio && s.ratio.verdict !== 'none' ? s.ratio.verdict : '');
-        out.push(`| ${s.side} | ${figures.join(' | ')} | ${s.samples.length} | ${ratioText(s)} | ${word} |`);
+        const cells = [
+          s.side,
+          ...figures,
+          s.samples.length,
+          ratioText(s),
+          ...(row.rate ? [rateText(row, s)] : []),
+        ];
+        out.push(`| ${cells.join(' | ')} | ${word} |`);
       }
       out.push('', `Noise (the base against itself): ±${(row.noise * 100).toFixed(1)} %.`, '');
     }
   }
+  if (result.trace) {
+    out.push(
+      '## A start, step by step',
+      '',
+      `\`${result.trace.command}\`: the ten longest of ${result.trace.steps.length} steps.`,
+      '',
+      '| at | took | by | step |',
+      '|---:|---:|---|---|',
+    );
+    const longest = [...result.trace.steps].sort((a, b) => b.end - b.start - (a.end - a.start)).slice(0, 10);
+    for (const s of longest)
+      out.push(
+        `| ${quantity(s.start, 'ns')} | ${quantity(s.end - s.start, 'ns')} | ${s.list} | ${s.title.replaceAll('|', '\\|')} |`,
+      );
+    out.push('');
+  }
+  out.push('## Aims', '', ...aimTable(result), '');
   if (result.skipped.length > 0) {
     out.push('## Not measured', '', ...result.skipped.map((s) => `- ${s.name}: ${s.why}`), '');
   }

@@ -1,6 +1,7 @@
 /** Numbers and verdicts as people read them. */
 import { AGAIN, type RowResult, type SideResult } from '../harness.js';
 import type { BenchResult } from '../result.js';
+import { aims } from './aims.js';
 
 /** Three significant digits with a unit that fits: 1.83 ms, 512 KiB. */
 export function quantity(value: number, unit: RowResult['unit']): string {
@@ -37,6 +38,17 @@ export function ratioText(side: SideResult): string {
   return `${digits(side.ratio.median)} (${digits(side.ratio.low)}–${digits(side.ratio.high)})`;
 }
 
+/** What the side does in a second, where the row says what a sample amounts to. */
+export function rateText(row: RowResult, side: SideResult): string {
+  if (!row.rate || side.samples.length === 0) return '';
+  const perSecond = (row.rate.amount / side.summary.median) * 1e9;
+  const { unit } = row.rate;
+  const [scale, prefix] = ([1e9, 1e6, 1e3] as const)
+    .map((s, i) => [s, ['G', 'M', 'k'][i]] as const)
+    .find(([s]) => perSecond >= s) ?? [1, ''];
+  return `${digits(perSecond / scale)} ${prefix}${unit}`;
+}
+
 const percent = (ratio: number): string => `${digits(Math.abs(ratio - 1) * 100)} %`;
 
 /** Suites whose base is a bare run of the same program: where a difference is what a container costs. */
@@ -46,7 +58,7 @@ export function isOverhead(row: RowResult): boolean {
 
 /** Sides that are nsbox in its default setting. */
 export function isDefault(side: SideResult): boolean {
-  return side.side === 'nsbox';
+  return side.side === 'nsbox' || side.side === 'nsbox bridge';
 }
 
 /**
@@ -84,11 +96,22 @@ export function verdict(result: BenchResult): string[] {
       `${row.title}: ${percent(ratio.median)} more time than bare (${digits(ratio.low)}–${digits(ratio.high)}; noise ±${digits(row.noise * 100)} %) in ${side.side}.${way}`,
     );
   }
+  for (const suite of result.suites.filter((x) => x.failed))
+    lines.push(`The suite ${suite.name} could not be measured: ${suite.failed}`);
   for (const row of result.rows.filter((r) => !isOverhead(r))) {
     const own = row.sides.find((s) => s.side === 'library run()' || isDefault(s));
     if (!own?.ratio) continue;
     lines.push(
       `${row.title}: ${own.side} takes ${quantity(own.summary.median, row.unit)}, ${digits(own.ratio.median)} × ${row.base}.`,
+    );
+  }
+  const judged = aims(result);
+  const missed = judged.filter((a) => a.verdict === 'missed');
+  if (judged.length > 0) {
+    lines.push(
+      missed.length === 0
+        ? `All ${judged.length} aims are held${judged.some((a) => a.verdict === 'open') ? ', or are within what this run can tell apart' : ''}.`
+        : `${missed.length} of ${judged.length} aims are missed: ${missed.map((a) => `${a.row}, ${a.side}: ${a.measured} (${a.aim})`).join('; ')}.`,
     );
   }
   return lines;
@@ -121,6 +144,10 @@ export function machineLines(result: BenchResult): [string, string][] {
         .join(', ') || 'none',
     ],
     ['load before', digits(m.load)],
+    [
+      'time',
+      `${Math.round(result.seconds)} s: ${result.suites.map((x) => `${x.name} ${Math.round(x.seconds)}`).join(', ')}`,
+    ],
     [
       'mitigations',
       Object.entries(m.mitigations)

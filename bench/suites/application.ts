@@ -1,13 +1,11 @@
-/** Real servers and their own load generators, the same Debian files bare and in containers. Time for a request. */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+/** Real programs and their own load generators, the same Debian files bare and in containers. Time for a request. */
 import { chmod, mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { debianTar } from '../../rootfs-tools/debian.js';
-import { type RunOptions, run } from '../../src/index.js';
+import type { RunOptions } from '../../src/index.js';
+import { bareNumber, debian, number } from '../debian.js';
 import type { Row, Side } from '../harness.js';
+import { runHere } from '../nsbox.js';
 import type { Setup } from '../setup.js';
-import { output } from '../timer.js';
 
 /** Prints nanoseconds for a request as its last line; $1 is how many requests, $2 a directory for data. */
 const SCRIPTS = {
@@ -30,80 +28,86 @@ exec setpriv --reuid=postgres --regid=postgres --clear-groups sh -c '
   pgbench -n -S -c 4 -t "$1" postgres | sed -n "s/^tps = \\([0-9.]*\\).*/\\1/p" > /tmp/tps
   pg_ctl -w -m fast -D "$2/db" stop >/dev/null
   awk "{ printf \\"%d\\n\\", 1e9 / \\$1 }" /tmp/tps' sh "$1" "$2"`,
-};
+  nginx: `
+mkdir -p "$2/www"; head -c 1024 /dev/zero > "$2/www/page"
+cat > /tmp/nginx.conf <<CONF
+daemon on; user root; worker_processes 1; pid /tmp/nginx.pid; error_log stderr crit;
+events { worker_connections 512; }
+http { access_log off; client_body_temp_path /tmp; proxy_temp_path /tmp/p; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u;
+  scgi_temp_path /tmp/s; server { listen 127.0.0.1:18080; root $2/www; } }
+CONF
+nginx -c /tmp/nginx.conf
+timeout -s INT "$1" wrk -t 1 -c 16 -d 60s http://127.0.0.1:18080/page > /tmp/wrk || true
+nginx -c /tmp/nginx.conf -s quit
+awk '/^Requests.sec/ { printf "%d\\n", 1e9 / $2 }' /tmp/wrk`,
+  node: `
+node -e 'require("http").createServer((q, a) => a.end("hello")).listen(18081, "127.0.0.1")' &
+/net wait 127.0.0.1 20 18081 >/dev/null
+timeout -s INT "$1" wrk -t 1 -c 16 -d 60s http://127.0.0.1:18081/ > /tmp/wrk || true
+kill %1
+awk '/^Requests.sec/ { printf "%d\\n", 1e9 / $2 }' /tmp/wrk`,
+  sqlite: `
+rm -f "$2/db"
+start=$(date +%s%N)
+sqlite3 "$2/db" "PRAGMA journal_mode=WAL; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT);
+  WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+  INSERT INTO t SELECT i, hex(i * 7919) FROM n; CREATE INDEX x ON t (b);
+  SELECT count(*) FROM t AS p JOIN t AS q ON p.b = q.b;" >/dev/null
+end=$(date +%s%N)
+echo $(( (end - start) / $1 ))`,
+} as const;
 
 export async function applicationRows(setup: Setup): Promise<Row[]> {
   const { place } = setup;
-  const tar = await debianTar({ include: ['redis-server', 'redis-tools', 'nginx-light', 'postgresql'] });
-  const debian = path.join(place.directory, 'debian');
-  if (!existsSync(debian)) {
-    await mkdir(debian, { mode: 0o755 });
-    execFileSync('tar', ['-C', debian, '-xf', tar]);
-  }
-  const number = (text: string): number => {
-    const value = Number(text.trim().split('\n').at(-1));
-    if (!(value > 0)) throw new Error(`expected a time for each request, received ${JSON.stringify(text)}`);
-    return value;
-  };
-  const row = (id: keyof typeof SCRIPTS, title: string, amount: number): Row => {
-    const bare = `/bench-${id}`;
+  const tree = await debian(place);
+  const row = (id: keyof typeof SCRIPTS, title: string, amount: number | string): Row => {
     const volume = path.join(place.scratch, id);
-    const command = (directory: string): string[] => [
-      'bash',
-      '-c',
-      SCRIPTS[id],
-      'bash',
-      String(amount),
-      directory,
-    ];
-    // A mount namespace with proc and a tmp of its own, as the container has: the files are the same.
-    const script =
-      'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; mount -t tmpfs none "$0/tmp"; exec chroot "$0" "$@"';
-    const inside = async (options: Partial<RunOptions>): Promise<number> => {
-      const r = await run({
-        rootfs: debian,
-        root: place.root,
-        state: place.state,
-        command: command('/data'),
-        mounts: [
-          { type: 'tmpfs', target: '/tmp' },
-          { source: volume, target: '/data' },
-        ],
-        ...options,
-      });
-      if (r.exitCode !== 0)
-        throw new Error(`${id} ended with ${r.exitCode ?? r.signal}: ${r.stderr.trim().split('\n')[0]}`);
-      return number(r.stdout);
-    };
-    const side = (name: string, options: Partial<RunOptions>): Side => ({ name, run: () => inside(options) });
+    const command = ['bash', '-c', SCRIPTS[id], 'bash', String(amount), '/data'];
+    const side = (name: string, options: Partial<RunOptions>): Side => ({
+      name,
+      run: async () =>
+        number(
+          (
+            await runHere(place, command, {
+              rootfs: tree,
+              mounts: [
+                { type: 'tmpfs', target: '/tmp' },
+                { source: volume, target: '/data' },
+              ],
+              ...options,
+            })
+          ).stdout,
+        ),
+    });
+    // One sample takes seconds: a quick run leaves the peers to the network suite.
+    const peers = setup.quick
+      ? []
+      : setup.peers.peers.filter((p) => ['crun', 'runc', 'podman', 'docker'].includes(p.name));
     return {
       suite: 'application',
       id,
       title,
       unit: 'ns',
       base: 'bare',
+      rate: { amount: 1, unit: '/s' },
       rounds: setup.quick ? 7 : 21,
       sides: [
-        {
-          name: 'bare',
-          run: async () => {
-            await mkdir(path.join(debian, bare), { recursive: true });
-            const argv = [
-              'unshare',
-              '--mount',
-              '--pid',
-              '--fork',
-              '--propagation',
-              'private',
-              'sh',
-              '-ec',
-              script,
-            ];
-            return number(await output([...argv, debian, ...command(bare)]));
-          },
-        },
+        { name: 'bare', run: () => bareNumber(tree, volume, command) },
         side('nsbox', {}),
-        side('nsbox --security-opt seccomp=unconfined', { securityOpt: ['seccomp=unconfined'] }),
+        ...(setup.quick
+          ? []
+          : [
+              side('nsbox --security-opt seccomp=unconfined', { securityOpt: ['seccomp=unconfined'] }),
+              side('nsbox --userns=host', { request: { namespaces: { user: 'host' } } }),
+              side('nsbox, data in the layer', { mounts: [{ type: 'tmpfs', target: '/tmp' }] }),
+            ]),
+        ...peers.map(
+          (p): Side => ({
+            name: p.name,
+            run: async () =>
+              number(await p.timer.output(p.argv(command, { rootfs: tree, volumes: { '/data': volume } }))),
+          }),
+        ),
       ],
     };
   };
@@ -113,7 +117,10 @@ export async function applicationRows(setup: Setup): Promise<Row[]> {
   }
   const many = setup.quick ? 1 : 4;
   return [
-    row('redis', 'redis: GET and SET by redis-benchmark, 20 clients', 20_000 * many),
-    row('postgres', 'PostgreSQL: pgbench -S, 4 clients', 1500 * many),
+    row('redis', 'redis: GET and SET by redis-benchmark, 20 clients', 10_000 * many),
+    row('postgres', 'PostgreSQL: pgbench -S, 4 clients', 800 * many),
+    row('nginx', 'nginx: a page of 1 KiB by wrk, 16 connections', setup.quick ? '0.4' : '2'),
+    row('node', 'Node: an HTTP server of one line by wrk, 16 connections', setup.quick ? '0.4' : '2'),
+    row('sqlite', 'SQLite: rows inserted, indexed and joined', 40_000 * many),
   ];
 }

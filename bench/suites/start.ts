@@ -1,14 +1,15 @@
 /** What a start costs, beside the floor and other runtimes. */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { create } from '../../src/index.js';
 import { profileProgram } from '../floor-profile.js';
 import type { Row, Side } from '../harness.js';
-import { commandLine, importImage, runHere } from '../nsbox.js';
+import { commandLine, HEAP, importImage, runHere } from '../nsbox.js';
 import type { Setup } from '../setup.js';
-import { program, type Timer } from '../timer.js';
+import { program, REPOSITORY, type Timer } from '../timer.js';
 
 /** Asks a helper that does one start for each line, and answers its nanoseconds. */
 class Helper {
@@ -74,7 +75,7 @@ export async function startRows(setup: Setup): Promise<Row[]> {
     (p): Side => ({ name: p.name, run: timed(() => p.argv(['/true']), p.timer) }),
   );
 
-  const heap = fork(path.join(import.meta.dirname, '../heap.js'), [JSON.stringify(place)], {
+  const heap = fork(HEAP, [JSON.stringify(place)], {
     execArgv: ['--max-old-space-size=4096'],
     stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
   });
@@ -139,7 +140,7 @@ export async function startRows(setup: Setup): Promise<Row[]> {
     ],
     close: async () => sandbox[Symbol.asyncDispose](),
   };
-  const several = [10, ...(setup.quick ? [] : [100])].map(
+  const several = [1, 10, ...(setup.quick ? [] : [100])].map(
     (n): Row => ({
       suite: 'start',
       id: `at-once-${n}`,
@@ -165,5 +166,111 @@ export async function startRows(setup: Setup): Promise<Row[]> {
       ],
     }),
   );
-  return [starts, execs, ...several];
+  return [starts, coldRow(setup, timed), execs, stopRow(setup), ...several];
+}
+
+/**
+ * The same with the files of all sides out of the page cache. Files that running programs map stay (node itself is
+ * one, the C library another), and so do directory entries; `--drop-caches` asks the kernel for those too.
+ */
+function coldRow(setup: Setup, timed: (argv: () => string[], by?: Timer) => () => Promise<number>): Row {
+  const { place, peers, timer } = setup;
+  const files = [
+    place.rootfs,
+    place.root,
+    ...['dist', 'bin', 'build/Release', 'node_modules/node-addon-api'].map((d) => path.join(REPOSITORY, d)),
+    ...['bwrap', 'crun', 'runc', 'podman', 'docker', 'conmon', 'netavark', 'systemd-nspawn'].flatMap((name) =>
+      ['/usr/bin', '/usr/sbin', '/usr/libexec/podman', '/usr/lib/podman'].map((d) => path.join(d, name)),
+    ),
+  ];
+  const cold = (work: () => Promise<number>) => async (): Promise<number> => {
+    await timer.run([program('work'), 'evict', ...files]);
+    if (setup.dropCaches) writeFileSync('/proc/sys/vm/drop_caches', '3');
+    return work();
+  };
+  const quick = ['bwrap', 'crun', 'runc'];
+  return {
+    suite: 'start',
+    id: 'start-cold',
+    title: 'A program that does nothing, its files out of the page cache',
+    unit: 'ns',
+    base: 'no container',
+    rounds: setup.quick ? 9 : 25,
+    sides: [
+      { name: 'no container', run: cold(timed(() => [path.join(place.rootfs, 'true')])) },
+      { name: 'library run()', run: cold(() => elapsed(() => runHere(place, ['/true']))) },
+      {
+        name: 'nsbox run --rm',
+        run: cold(timed(() => commandLine(place, 'run', '--rm', '--network', 'none', 'bench', '/true'))),
+      },
+      ...peers.peers
+        .filter((p) => !setup.quick || quick.includes(p.name))
+        .map((p): Side => ({ name: p.name, run: cold(timed(() => p.argv(['/true']), p.timer)) })),
+    ],
+  };
+}
+
+/** From asking a program to end until it is gone with all that held it. */
+function stopRow(setup: Setup): Row {
+  const { place, timer } = setup;
+  return {
+    suite: 'start',
+    id: 'stop',
+    title: 'Stop of a program that ends when it is told to',
+    unit: 'ns',
+    base: 'no container',
+    rounds: setup.quick ? 9 : 31,
+    sides: [
+      {
+        name: 'no container',
+        run: async () => {
+          const child = spawn('sleep', ['1000000'], { stdio: 'ignore' });
+          const gone = new Promise((resolve) => child.once('exit', resolve));
+          return elapsed(async () => {
+            child.kill('SIGTERM');
+            await gone;
+          });
+        },
+      },
+      {
+        name: 'library kill() and wait()',
+        run: async () => {
+          const sandbox = await create({
+            rootfs: place.rootfs,
+            root: place.root,
+            state: place.state,
+            init: true,
+            command: ['sleep', '1000000'],
+          });
+          const taken = await elapsed(async () => {
+            sandbox.kill('SIGTERM');
+            await sandbox.wait();
+          });
+          await sandbox[Symbol.asyncDispose]();
+          return taken;
+        },
+      },
+      {
+        name: 'nsbox stop',
+        run: async () => {
+          const run = ['run', '-d', '--rm', '--init', '--network', 'none', 'bench', 'sleep', '1000000'];
+          const { last } = await timer.run(commandLine(place, ...run));
+          return (await timer.run(commandLine(place, 'stop', last))).wall;
+        },
+      },
+      ...setup.peers.engines.map(
+        (e): Side => ({
+          name: `${e.name} stop`,
+          run: async () => {
+            const run = ['run', '-d', '--rm', '--init', '--network=none', ...e.options];
+            const { last } = await e.timer.run([
+              ...[...e.client, ...run, ...e.image(place.rootfs)],
+              ...['sleep', '1000000'],
+            ]);
+            return (await e.timer.run([...e.client, 'stop', last])).wall;
+          },
+        }),
+      ),
+    ],
+  };
 }

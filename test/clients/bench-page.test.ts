@@ -46,7 +46,7 @@ for (const [name, width] of [
         },
       );
     const dom = run('--dump-dom');
-    assert.match(dom.stdout, /<title>plots 4 drawn 4 wider false<\/title>/);
+    assert.match(dom.stdout, /<title>plots 6 drawn 6 wider false<\/title>/);
     assert.doesNotMatch(dom.stderr, /CONSOLE.*(error|Uncaught)/i);
     run(`--screenshot=${shot}`);
     assert.ok(statSync(shot).size > 10_000);

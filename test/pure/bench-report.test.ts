@@ -46,7 +46,7 @@ test('the page holds its plots as SVG, refers to nothing outside, and escapes wh
   const result = sampleResult();
   result.skipped.push({ name: '<script>', why: '"quoted" & more' });
   const page = await html(result);
-  assert.equal(page.match(/<svg /g)?.length, 4);
+  assert.equal(page.match(/<svg /g)?.length, 6);
   assert.ok(page.includes('var(--ink)'));
   assert.doesNotMatch(page, /<script|https?:\/\/(?!www\.w3\.org)/);
   assert.match(page, /&lt;script&gt;: &quot;quoted&quot; &amp; more/);

@@ -34,6 +34,19 @@ export function sampleResult(options: { slow?: number; seed?: number } = {}): Be
       load: 0.1,
       peers: { crun: '1.21' },
     },
+    suites: [
+      { name: 'cpu', seconds: 20 },
+      { name: 'syscalls', seconds: 20.5 },
+      { name: 'start', seconds: 20.5 },
+    ],
+    trace: {
+      command: 'nsbox run --rm --trace bench /true',
+      steps: [
+        { list: 'main', title: 'mount proc on /proc', start: 0, end: 400_000 },
+        { list: 'main', title: 'set the host name', start: 400_000, end: 401_000 },
+        { list: 'init', title: 'execute /true', start: 500_000, end: 900_000 },
+      ],
+    },
     rows: [
       row('cpu', 'integer', 'bare', [
         ['bare', 5e7],
