@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { html } from '../../bench/report/html.js';
@@ -28,6 +28,7 @@ for (const [name, width] of [
       + ' wider ' + (document.documentElement.scrollWidth > innerWidth + 1); })</script>`;
     writeFileSync(page, (await html(sampleResult())).replace('</body>', `${probe}</body>`));
     const shot = path.join(packageRoot(), 'build/test', `bench-${name}.png`);
+    mkdirSync(path.dirname(shot), { recursive: true });
     const common = [
       '--headless',
       '--no-sandbox',
