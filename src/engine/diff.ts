@@ -24,6 +24,12 @@ export interface Change {
   path: string;
 }
 
+/**
+ * Where every container mounts files and filesystems of its own. Where the image has nothing at such a place, an empty
+ * mount point is made in the writable layer: that is no change of the container's, and Docker doesn't list it either.
+ */
+const MOUNT_POINTS = new Set(['/dev', '/proc', '/sys', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf']);
+
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
 
 /**
@@ -39,15 +45,20 @@ export function diffContainer(ctx: Context, record: ContainerRecord): Change[] {
     for (const directory of layerDirectories(ctx, record).reverse()) {
       lowers.push(openat2(AT_FDCWD, directory, DIRECTORY));
     }
-    walk(upper, '', lowers, changes);
+    walk(upper, '', lowers, changes, record.idRange?.start ?? 0);
   } finally {
     for (const fd of [upper, ...lowers]) closeSync(fd);
   }
   return changes;
 }
 
-/** @param lowers directories that show through at this place, topmost first, opened at their root */
-function walk(fd: number, prefix: string, lowers: readonly number[], out: Change[]): void {
+/**
+ * @param lowers directories that show through at this place, topmost first, opened at their root
+ * @param shift what the ids of the writable layer are above those of the image
+ * @returns whether a mount point was left out
+ */
+function walk(fd: number, prefix: string, lowers: readonly number[], out: Change[], shift: number): boolean {
+  let leftOut = false;
   const names = readdirFd(fd)
     .map((e) => e.name)
     .sort(Buffer.compare);
@@ -61,17 +72,42 @@ function walk(fd: number, prefix: string, lowers: readonly number[], out: Change
       if (before) out.push({ kind: 'D', path: file });
       continue;
     }
+    if (!before && MOUNT_POINTS.has(file) && isEmpty(fd, name, stat)) {
+      leftOut = true;
+      continue;
+    }
     out.push({ kind: before ? 'C' : 'A', path: file });
     if (kind !== S_IFDIR) continue;
+    const listed = out.length;
     const child = openat2(fd, name, DIRECTORY, 0, RESOLVE_NO_SYMLINKS);
     try {
       const opaque = lgetxattrat(fd, name, 'trusted.overlay.opaque')?.toString() === 'y';
       if (opaque) deletions(child, file, lowers, out);
-      walk(child, file, opaque ? [] : lowers, out);
+      const only = walk(child, file, opaque ? [] : lowers, out, shift) && out.length === listed;
+      // A directory that is here for a mount point's sake alone.
+      if (only && (!before || sameOwnerAndMode(stat, before, shift))) {
+        out.pop();
+        leftOut = true;
+      }
     } finally {
       closeSync(child);
     }
   }
+  return leftOut;
+}
+
+function isEmpty(fd: number, name: Buffer, stat: FileStat): boolean {
+  if ((stat.mode & S_IFMT) !== S_IFDIR) return stat.size === 0;
+  const child = openat2(fd, name, DIRECTORY, 0, RESOLVE_NO_SYMLINKS);
+  try {
+    return readdirFd(child).length === 0;
+  } finally {
+    closeSync(child);
+  }
+}
+
+function sameOwnerAndMode(upper: FileStat, lower: FileStat, shift: number): boolean {
+  return upper.mode === lower.mode && upper.uid === lower.uid + shift && upper.gid === lower.gid + shift;
 }
 
 /** What an opaque directory hides and doesn't replace. */

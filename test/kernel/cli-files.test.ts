@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { CliRig, collect } from '../support/cli.js';
@@ -42,6 +42,25 @@ describe('files of containers made from an image', { skip }, () => {
       assert.ok(changes.includes(line), `${line} in ${changes}`);
     }
     assert.ok(!changes.some((c) => c.endsWith('/data/kept')));
+  });
+
+  it('diff lists no mount point that every container has', async () => {
+    // An image of one directory: no /proc, /dev or /etc/hosts; it changes nothing but what it is told to.
+    const bare = at('bare');
+    mkdirSync(path.join(bare, 'bin'), { recursive: true });
+    copyFileSync(path.join(rig.box.rootfs, 'bin/busybox'), path.join(bare, 'bin/busybox'));
+    mkdirSync(path.join(bare, 'etc'));
+    await rig.ok('import', bare, 'bare');
+    const run = (name: string, script: string) =>
+      rig.ok('run', '--network', 'none', '--name', name, 'bare', '/bin/busybox', 'sh', '-c', script);
+    await run('idle', 'true');
+    assert.equal(await rig.ok('diff', 'idle'), '');
+    await run('busy', '/bin/busybox chmod 700 /etc; echo x >/etc/other');
+    assert.equal(await rig.ok('diff', 'busy'), 'C /etc\nA /etc/other');
+    await run('mode', '/bin/busybox chmod 700 /etc');
+    assert.equal(await rig.ok('diff', 'mode'), 'C /etc');
+    await rig.ok('rm', 'idle', 'busy', 'mode');
+    await rig.ok('rmi', 'bare');
   });
 
   it('cp reads and writes a stopped container, ids and layers in order', async () => {
