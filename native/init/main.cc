@@ -15,8 +15,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "init/keep.h"
+#include "init/supervise.h"
 #include "launch/launcher.h"
 #include "launch/sys.h"
 
@@ -170,6 +172,7 @@ int Main(int passed) {
 }  // namespace nsbox
 
 int main(int argc, char** argv) {
-  // argv: nsbox-init ID PASSED-FDS
+  // argv: nsbox-init ID PASSED-FDS, or nsbox-init --supervise PROGRAM ARGUMENT...
+  if (argc > 3 && strcmp(argv[1], "--supervise") == 0) return nsbox::Supervise(argv + 2);
   return nsbox::Main(argc > 2 ? atoi(argv[2]) : 0);
 }

@@ -96,7 +96,7 @@ if (ownNetwork(import.meta.filename)) {
     for (let i = 0; i < 39; i++) await rig.networks.release(String(i).padStart(64, '0'));
   });
 
-  test('the names process is one, comes back after a kill, and ends when nobody needs it', async () => {
+  test('the names process is one, restarts by itself, and ends when nobody needs it', async () => {
     await using rig = new NetworkRig();
     await rig.networks.create({ name: 'app' });
     const [a, b] = await Promise.all([
@@ -104,22 +104,36 @@ if (ownNetwork(import.meta.filename)) {
       rig.container({ containerName: 'b', requests: [{ network: 'app' }] }),
     ]);
     const gateway = a.settings.endpoints[0]!.ipv4!.gateway!;
-    const pids = () =>
+    const processes = () =>
       rig.here
-        .run('sh', '-c', 'ps -eo args | grep -E "^nsbox-names|[n]ames/main"')
+        .run('ps', '-eo', 'pid,ppid,args')
         .split('\n')
-        .filter(Boolean);
+        .filter((l) => l.includes(rig.ctx.state) && !l.includes('ps -eo'))
+        .map((l) => l.trim().split(/\s+/).slice(0, 2).map(Number) as [number, number]);
     const pid = () => Number(readFileSync(`${rig.ctx.state}/network/names.pid`, 'utf8').split(':')[0]);
+    const parentOf = (child: number) => processes().find(([p]) => p === child)?.[1];
+    const answers = () => lookup(a, 'b', gateway)[0] === b.ip;
     assert.deepEqual(lookup(a, 'b', gateway), [b.ip]);
-    await eventually('one process', () => pids().length === 1);
-    const before = pid();
-    process.kill(before, 'SIGKILL');
-    await eventually('killed', () => pids().length === 0);
+    await eventually('one process and its supervisor', () => processes().length === 2);
+    // Killed, it is back without any command.
+    const first = pid();
+    const supervisor = parentOf(first)!;
+    process.kill(first, 'SIGKILL');
+    await eventually('another answers', () => pid() !== first && answers());
+    assert.equal(parentOf(pid()), supervisor);
+    // Without its supervisor it makes room for another pair.
+    const second = pid();
+    process.kill(supervisor, 'SIGKILL');
+    await eventually('another pair', () => pid() !== second && processes().length === 2);
+    await eventually('which answers', answers);
+    // Both killed at once: the next container starts them.
+    const both = processes().map(([p]) => p);
+    rig.here.run('kill', '-9', ...both.map(String));
+    await eventually('killed', () => processes().length === 0);
     const c = await rig.container({ containerName: 'c', requests: [{ network: 'app' }] });
-    assert.notEqual(pid(), before);
     assert.deepEqual(lookup(a, 'c', gateway), [c.ip]);
     for (const container of [a, b, c]) await rig.remove(container);
-    await eventually('ended', () => pids().length === 0, 15_000);
+    await eventually('ended', () => processes().length === 0, 15_000);
     assert.deepEqual(rig.warnings, []);
   });
 

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, monotonicMs, packageRoot } from '../../base/index.js';
-import { isAlive } from '../../kernel/index.js';
+import { initPath, isAlive } from '../../kernel/index.js';
 import { ensureDirectory, tryAcquireLock } from '../../state/index.js';
 import { hasNames } from '../files.js';
 import { stateDirectory } from '../paths.js';
@@ -23,12 +23,21 @@ export async function startNames(ctx: Context): Promise<void> {
   const lock = tryAcquireLock(namesLock(ctx), 'shared');
   if (!lock) return;
   lock[Symbol.dispose]();
+  await spawnNames(ctx);
+}
+
+/**
+ * Starts it below a supervisor of a few hundred kilobytes, which starts it again when it is killed. Where one runs
+ * already, the new one ends.
+ */
+export async function spawnNames(ctx: Context): Promise<void> {
   const { spawn } = await import('node:child_process');
   const log = openSync(`${stateDirectory(ctx)}/names.log`, 'w', 0o600);
+  const limits = ['--max-old-space-size=48', '--max-semi-space-size=1'];
   try {
     const child = spawn(
-      process.execPath,
-      ['--max-old-space-size=48', '--max-semi-space-size=1', program(), ctx.root, ctx.state],
+      initPath(),
+      ['--supervise', process.execPath, ...limits, program(), ctx.root, ctx.state],
       {
         detached: true,
         stdio: ['ignore', log, log],

@@ -2,8 +2,9 @@
  * The names process: `node nsbox-names ROOT STATE`, started by the first command that needs it (client.ts). One for
  * an installation. It answers questions for names on the gateways of user networks and relays published ports where
  * the kernel can't; it reads the records that commands write, decides nothing for them, and ends when no running
- * container needs it. Killed, it is started again by the next command; until then names don't resolve, and all else
- * goes on.
+ * container needs it. Killed, it is started again by its parent (native/init/supervise.h); that killed, it is told by
+ * SIGUSR2, starts another pair and makes room. With both killed at once the next command starts them; until then
+ * names don't resolve, and all else goes on.
  */
 import { rmSync, watch } from 'node:fs';
 import { makeContext, monotonicMs } from '../../base/index.js';
@@ -17,6 +18,7 @@ import { hasEnded, listSettings } from '../settings.js';
 import { readNetwork } from '../store.js';
 import type { NetworkSettings } from '../types.js';
 import { answer } from './answer.js';
+import { spawnNames } from './client.js';
 import { openRelay, type Relay } from './relay.js';
 import { type NamesServer, serve } from './server.js';
 import { namesLock, namesPid, namesReady } from './state.js';
@@ -187,7 +189,7 @@ function end(): void {
 }
 
 async function main(): Promise<void> {
-  process.title = 'nsbox-names';
+  process.title = `nsbox-names ${state}`;
   ensureDirectory(settingsDirectory(ctx));
   // Held for the life of the process; a command that only looks whether it is held takes it for an instant.
   const lock = await acquireLock(namesLock(ctx), { timeoutMs: 300 }).catch(() => process.exit(0));
@@ -195,6 +197,7 @@ async function main(): Promise<void> {
   rmSync(namesReady(ctx), { force: true });
   process.on('SIGTERM', end);
   process.on('SIGHUP', () => undefined);
+  process.on('SIGUSR2', () => void spawnNames(ctx).finally(() => process.exit(0)));
   process.on('uncaughtException', (error) => complain('unexpected', error));
   watch(settingsDirectory(ctx), () => void look());
   process.once('exit', () => lock[Symbol.dispose]()); // and in sight until then
