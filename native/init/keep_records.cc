@@ -30,19 +30,20 @@ bool WriteAll(int fd, const char* data, size_t size) {
 }
 
 // Old content or new, never a part: temporary name, (fsync,) rename.
-void Replace(const char* directory, const char* name, const char* data, size_t size, bool durable) {
+bool Replace(const char* directory, const char* name, const char* data, size_t size, bool durable) {
   const Fd dir(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir.ok()) return;
+  if (!dir.ok()) return false;
   char temporary[64];
   snprintf(temporary, sizeof(temporary), "%s.tmp.%d", name, getpid());
   Fd file(openat(dir.get(), temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.ok()) return;
+  if (!file.ok()) return false;
   bool good = WriteAll(file.get(), data, size);
   if (good && durable) good = fsync(file.get()) == 0;
   file.reset();
   if (good) good = renameat(dir.get(), temporary, dir.get(), name) == 0;
   if (!good) unlinkat(dir.get(), temporary, 0);
   if (good && durable) fsync(dir.get());
+  return good;
 }
 
 template <size_t Size>
@@ -84,7 +85,11 @@ void WriteExit(const KeepConfig& config, const RunState& run) {
   t.add(",\"restartCount\":").number(run.restart_count);
   if (run.error[0]) t.add(",\"error\":").quoted(run.error);
   t.add("}\n");
-  if (!t.full()) Replace(config.data_dir, "exit.json", t.c_str(), t.size(), true);
+  if (t.full()) return;
+  // A full disk must not lose the end: beside the state of this boot it waits for the next command that finds room.
+  if (!Replace(config.data_dir, "exit.json", t.c_str(), t.size(), true)) {
+    Replace(config.state_dir, "exit.json", t.c_str(), t.size(), false);
+  }
 }
 
 void AppendEvent(const KeepConfig& config, const char* attributes, const char* action, const char* key,

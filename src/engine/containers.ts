@@ -4,7 +4,7 @@ import { type Context, NotFoundError, NsboxError } from '../base/index.js';
 import { tryLock } from '../kernel/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
 import { holder } from './claims.js';
-import { containerPaths, namesDirectory } from './paths.js';
+import { type ContainerPaths, containerPaths, namesDirectory } from './paths.js';
 import type { ContainerRecord, ContainerStatus, ExitRecord, RunningRecord } from './records.js';
 
 /** Ids of all containers on disk, in no order. */
@@ -76,7 +76,7 @@ export function containerState(
   frozen: (record: ContainerRecord) => boolean = () => false,
 ): ContainerState {
   const paths = containerPaths(ctx, record.id);
-  const exit = readRecord<ExitRecord>(paths.exit);
+  const exit = readExit(paths);
   if (record.removing) return { status: 'removing', running: undefined, exit };
   const running = readRecord<RunningRecord>(paths.running);
   if (running && isHeld(paths.lock)) {
@@ -86,6 +86,11 @@ export function containerState(
   // A run without an end on record: its monitor was killed. recover() writes the end.
   if (running) return { status: 'dead', running: undefined, exit };
   return { status: exit ? 'exited' : 'created', running: undefined, exit };
+}
+
+/** How the last run ended; undefined before the first end. */
+export function readExit(paths: ContainerPaths): ExitRecord | undefined {
+  return readRecord<ExitRecord>(paths.exitAside) ?? readRecord<ExitRecord>(paths.exit);
 }
 
 /** Whether a monitor (or a process that makes the container) lives: it holds the lock. */

@@ -13,6 +13,8 @@ export interface ContainerPaths {
   state: string;
   lock: string;
   running: string;
+  /** Where the monitor leaves the end when the disk of `exit` is full; recovery moves it. */
+  exitAside: string;
   socket: string;
   /** Limits changed by `update` since the start, for restarts by the monitor. */
   changes: string;
@@ -32,6 +34,7 @@ export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string)
     state,
     lock: path.join(state, 'lock'),
     running: path.join(state, 'running.json'),
+    exitAside: path.join(state, 'exit.json'),
     socket: path.join(state, 'monitor.sock'),
     changes: path.join(state, 'limits.bin'),
   };

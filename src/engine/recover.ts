@@ -96,6 +96,15 @@ async function recoverContainer(ctx: Context, id: string): Promise<boolean> {
     await finishRemoval(ctx, record, false);
     return false;
   }
+  const aside = readRecord<ExitRecord>(paths.exitAside);
+  if (aside) {
+    try {
+      writeRecord(paths.exit, aside);
+      rmSync(paths.exitAside);
+    } catch {
+      // the disk is still full
+    }
+  }
   const running = readRecord<RunningRecord>(paths.running);
   const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
   if (!running) {

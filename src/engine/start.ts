@@ -250,6 +250,7 @@ async function startLocked(
   const paths = containerPaths(ctx, record.id);
   ensureDirectory(paths.state);
   rmSync(paths.changes, { force: true });
+  rmSync(paths.exitAside, { force: true });
   rmSync(paths.work, { recursive: true, force: true }); // a volatile overlay that was not ended cleanly refuses its old one
   mkdirSync(paths.work, 0o700);
   if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);

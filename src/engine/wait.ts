@@ -1,10 +1,9 @@
 import { watch } from 'node:fs';
 import type { Context } from '../base/index.js';
-import { readRecord } from '../state/index.js';
-import { containerState, readContainer } from './containers.js';
+import { containerState, readContainer, readExit } from './containers.js';
 import { MonitorClient } from './monitor-client.js';
 import { containerPaths } from './paths.js';
-import type { ContainerRecord, ExitRecord } from './records.js';
+import type { ContainerRecord } from './records.js';
 
 /** As `docker wait`: the end of the current run, the end of the next one, or the container's removal. */
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
@@ -39,7 +38,7 @@ export async function waitContainer(
       continue;
     }
     // The monitor's socket may go before its lock: the kill is then seen only here.
-    const code = status === 'dead' ? 137 : (readRecord<ExitRecord>(paths.exit)?.exitCode ?? 0);
+    const code = status === 'dead' ? 137 : (readExit(paths)?.exitCode ?? 0);
     if (condition === 'not-running') return code;
     if (condition === 'removed') {
       await removed(ctx, record.id);

@@ -77,4 +77,15 @@ describe('a full disk', { skip: noBusybox }, () => {
     assert.match(r.stderr, /^end$/m);
     assert.match(r.stdout, /code 0\nfiller\n$/);
   });
+
+  test('the end of a program that filled it is not lost', () => {
+    using box = new TestRoot('full');
+    const status = '"$NSBOX" ps -a --format "{{.Status}}" | cut -c1-10';
+    const r = onSmallDisk(
+      box,
+      '1m',
+      `"$NSBOX" run --network none --name filler -v "$NSBOX_ROOT/d:/d" --rootfs "$ROOTFS" sh -c "yes >/d/fill; exit 3" 2>/dev/null; echo "code $?"; ${status}; rm "$NSBOX_ROOT/d/fill"; ${status}; ls "$NSBOX_ROOT"/containers/*/exit.json | wc -l; "$NSBOX" wait filler`,
+    );
+    assert.equal(r.stdout, 'code 3\nExited (3)\nExited (3)\n1\n3\n', r.stderr);
+  });
 });
