@@ -1,9 +1,9 @@
-import * as z from 'zod/mini';
+import { shape as z } from '../spec/index.js';
 
 /** Documents of image-spec and of Docker's archives, as far as nsbox reads them. */
 
-const digest = z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/, { error: 'expected a sha256 digest' }));
-const size = z.number().check(z.nonnegative(), z.maximum(Number.MAX_SAFE_INTEGER));
+const digest = z.string().check(z.matches(/^sha256:[0-9a-f]{64}$/, 'expected a sha256 digest'));
+const size = z.integer(0);
 
 const platform = z.looseObject({
   architecture: z.string(),
@@ -17,20 +17,20 @@ const descriptor = z.looseObject({
   digest,
   size,
   urls: z.optional(z.array(z.string())),
-  annotations: z.optional(z.record(z.string(), z.string())),
+  annotations: z.optional(z.record(z.string())),
   platform: z.optional(platform),
 });
 
 export const manifestSchema = z.looseObject({
-  schemaVersion: z.literal(2),
+  schemaVersion: z.oneOf([2]),
   mediaType: z.optional(z.string()),
   config: descriptor,
   layers: z.array(descriptor),
-  annotations: z.optional(z.record(z.string(), z.string())),
+  annotations: z.optional(z.record(z.string())),
 });
 
 export const indexSchema = z.looseObject({
-  schemaVersion: z.literal(2),
+  schemaVersion: z.oneOf([2]),
   mediaType: z.optional(z.string()),
   manifests: z.array(descriptor),
 });

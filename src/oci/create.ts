@@ -58,6 +58,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   const bundle = resolveBundle(ctx.cwd, options.bundle);
   const spec = await readBundle(runtime, path.resolve(bundle, options.config ?? 'config.json'));
   checkSpec(spec);
+  warnOfAmbient(runtime, spec);
   const rootfs = path.resolve(bundle, spec.root!.path);
   const terminal = spec.process?.terminal ?? false;
   if (terminal && !options.consoleSocket && !options.relayTerminal) {
@@ -216,6 +217,18 @@ export async function poststop(runtime: Runtime, record: OciRecord): Promise<voi
       log(runtime.log, 'warning', (error as Error).message);
     }
   }
+}
+
+/** An ambient capability that isn't permitted and inheritable too is not raised: said, since it isn't done. */
+function warnOfAmbient(runtime: Runtime, spec: Spec): void {
+  const { ambient, permitted, inheritable } = spec.process?.capabilities ?? {};
+  const lost = (ambient ?? []).filter((c) => !permitted?.includes(c) || !inheritable?.includes(c));
+  if (lost.length === 0) return;
+  log(
+    runtime.log,
+    'warning',
+    `process.capabilities.ambient: not permitted and inheritable, and so not raised: ${lost.join(', ')}`,
+  );
 }
 
 function resolveBundle(cwd: string, given: string | undefined): string {

@@ -41,15 +41,19 @@ export function capabilitySteps(capabilities: SpecCapabilities | undefined): {
   sets: Step[];
 } {
   if (!capabilities) return { bounding: [], sets: [] };
+  const permitted = capabilityMask(capabilities.permitted);
+  const inheritable = capabilityMask(capabilities.inheritable);
   return {
     bounding: [{ op: 'bounding', keep: capabilityMask(capabilities.bounding) }],
     sets: [
       {
         op: 'caps',
         effective: capabilityMask(capabilities.effective),
-        permitted: capabilityMask(capabilities.permitted),
-        inheritable: capabilityMask(capabilities.inheritable),
-        ambient: capabilityMask(capabilities.ambient),
+        permitted,
+        inheritable,
+        // The kernel raises only what is in both (capabilities(7)); `crun spec` writes documents that ask for more, and
+        // runc and crun pass over it.
+        ambient: capabilityMask(capabilities.ambient) & permitted & inheritable,
       },
     ],
   };

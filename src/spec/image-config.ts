@@ -1,5 +1,5 @@
-import * as z from 'zod/mini';
 import { stringMap, strings, uint64 } from './schema-common.js';
+import * as z from './shape.js';
 
 /**
  * The OCI image-spec's image configuration (the JSON that an image id is the digest of), with the fields that Docker
@@ -7,7 +7,7 @@ import { stringMap, strings, uint64 } from './schema-common.js';
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
  */
 
-const emptyObjects = z.record(z.string(), z.looseObject({}));
+const emptyObjects = z.record(z.looseObject({}));
 
 const healthcheckSchema = z.object({
   /** `["NONE"]`, `["CMD", …]`, `["CMD-SHELL", "…"]`; empty inherits. */
@@ -48,9 +48,9 @@ export const imageConfigSchema = z.looseObject({
   'os.features': z.optional(strings),
   config: z.optional(imageExecutionSchema),
   rootfs: z.object({
-    type: z.literal('layers'),
+    type: z.oneOf(['layers']),
     diff_ids: z.array(
-      z.string().check(z.regex(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/, { error: 'expected a digest' })),
+      z.string().check(z.matches(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/, 'expected a digest')),
     ),
   }),
   history: z.optional(
@@ -66,6 +66,6 @@ export const imageConfigSchema = z.looseObject({
   ),
 });
 
-export type ImageConfig = z.infer<typeof imageConfigSchema>;
-export type ImageExecution = z.infer<typeof imageExecutionSchema>;
-export type Healthcheck = z.infer<typeof healthcheckSchema>;
+export type ImageConfig = z.Output<typeof imageConfigSchema>;
+export type ImageExecution = z.Output<typeof imageExecutionSchema>;
+export type Healthcheck = z.Output<typeof healthcheckSchema>;

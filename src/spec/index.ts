@@ -14,5 +14,6 @@ export type * from './runtime-linux.js';
 export * from './seccomp-profile.js';
 export * from './seccomp-program.js';
 export * from './security.js';
+export * as shape from './shape.js';
 export * from './sysctls.js';
 export * from './user.js';

@@ -1,10 +1,10 @@
-import type * as z from 'zod/mini';
 import { InvalidError } from '../base/index.js';
 import type { ImageConfig } from './image-config.js';
 import { parseJson } from './json.js';
 import type { OciState, Spec, SpecProcess } from './runtime.js';
 import type { OciFeatures } from './runtime-features.js';
 import type { SpecResources, SpecSeccomp } from './runtime-linux.js';
+import type { Fault, Schema } from './shape.js';
 
 /** A document that was accepted, and the fields in it that its schema doesn't know. */
 export interface Parsed<T> {
@@ -63,11 +63,7 @@ export async function parseImageConfig(source: unknown, name = 'image config'): 
 }
 
 /** Parses and validates; the core that all of the above share. */
-export function parse<T extends z.ZodMiniType>(
-  schema: T,
-  source: unknown,
-  name: string,
-): Parsed<z.output<T>> {
+export function parse<T>(schema: Schema<T>, source: unknown, name: string): Parsed<T> {
   let document = source;
   if (typeof source === 'string') {
     try {
@@ -80,18 +76,17 @@ export function parse<T extends z.ZodMiniType>(
     }
   }
   const clean = withoutNulls(document);
-  const result = schema.safeParse(clean);
-  if (!result.success) {
-    const faults = result.error.issues.map((issue) => describe(issue, clean));
-    const shown = faults.slice(0, 5).join('; ');
+  const result = schema.parse(clean);
+  if ('faults' in result) {
+    const { faults } = result;
+    const shown = faults.slice(0, 5).map((fault) => describe(fault, clean));
     const more = faults.length > 5 ? `; and ${faults.length - 5} more` : '';
-    throw new InvalidError(`${name}: ${shown}${more}`, {
+    throw new InvalidError(`${name}: ${shown.join('; ')}${more}`, {
       code: 'INVALID_SPEC',
-      cause: result.error,
-      path: jsonPath(result.error.issues[0]?.path ?? []),
+      path: jsonPath(faults[0]?.path ?? []),
     });
   }
-  return { value: result.data, unknown: unknownFields(clean, result.data) };
+  return { value: result.value, unknown: unknownFields(clean, result.value) };
 }
 
 /**
@@ -111,38 +106,11 @@ function withoutNulls(value: unknown): unknown {
   return out;
 }
 
-type Issue = z.core.$ZodIssue;
-
-function describe(issue: Issue, document: unknown): string {
-  const where = jsonPath(issue.path);
+function describe(fault: Fault, document: unknown): string {
+  const where = jsonPath(fault.path);
   let got: unknown = document;
-  for (const key of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[key];
-  return `${where === '' ? 'the document' : where}: ${expected(issue)}${received(got)}`;
-}
-
-function expected(issue: Issue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      // zod's own message names the type only in its locale file, which zod/mini leaves out.
-      return issue.message.startsWith('expected') ? issue.message : `expected ${article(issue.expected)}`;
-    case 'invalid_value':
-      return `expected ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map((v) => JSON.stringify(v)).join(', ')}`;
-    case 'too_small':
-      return issue.message.startsWith('expected')
-        ? issue.message
-        : issue.origin === 'string' || issue.origin === 'array'
-          ? `expected at least ${issue.minimum} ${issue.origin === 'string' ? 'character' : 'element'}`
-          : `expected at least ${issue.minimum}`;
-    case 'too_big':
-      return issue.message.startsWith('expected') ? issue.message : `expected at most ${issue.maximum}`;
-    default:
-      return issue.message;
-  }
-}
-
-function article(type: string): string {
-  const name = type === 'record' ? 'object' : type;
-  return /^[aeiou]/.test(name) ? `an ${name}` : `a ${name}`;
+  for (const key of fault.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[key];
+  return `${where === '' ? 'the document' : where}: ${fault.message}${received(got)}`;
 }
 
 function received(value: unknown): string {

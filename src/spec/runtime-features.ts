@@ -1,6 +1,6 @@
-import * as z from 'zod/mini';
 import { namespaceType, seccompAction, seccompArch, seccompFlag, seccompOperator } from './runtime-linux.js';
 import { stringMap, strings } from './schema-common.js';
+import * as z from './shape.js';
 
 /**
  * What `features` prints: which of the standard a runtime implements.
@@ -20,7 +20,9 @@ export const featuresSchema = z.object({
   linux: z.optional(
     z.object({
       namespaces: z.optional(z.array(namespaceType)),
-      capabilities: z.optional(z.array(z.string().check(z.regex(/^CAP_[A-Z_]+$/)))),
+      capabilities: z.optional(
+        z.array(z.string().check(z.matches(/^CAP_[A-Z_]+$/, 'expected a name such as "CAP_KILL"'))),
+      ),
       cgroup: z.optional(z.object({ v1: flag, v2: flag, systemd: flag, systemdUser: flag, rdma: flag })),
       seccomp: z.optional(
         z.object({
@@ -42,4 +44,4 @@ export const featuresSchema = z.object({
   ),
 });
 
-export type OciFeatures = z.infer<typeof featuresSchema>;
+export type OciFeatures = z.Output<typeof featuresSchema>;

@@ -1,4 +1,3 @@
-import * as z from 'zod/mini';
 import {
   exactUint64,
   idMappingSchema,
@@ -9,6 +8,7 @@ import {
   uint32,
   uint64,
 } from './schema-common.js';
+import * as z from './shape.js';
 
 /**
  * The `linux` section of runtime-spec's config.json 1.3. Only imported through runtime.ts.
@@ -17,8 +17,8 @@ import {
 
 const deviceSchema = z.object({
   /** `c`, `b`, `u` or `p`. */
-  type: z.string().check(z.regex(/^[cbup]$/, { error: 'expected one of "c", "b", "u", "p"' })),
-  path: z.string().check(z.minLength(1)),
+  type: z.string().check(z.matches(/^[cbup]$/, 'expected one of "c", "b", "u", "p"')),
+  path: z.string().check(z.notEmpty),
   major: z.optional(int64),
   minor: z.optional(int64),
   /** The standard stops at 0o777; engines also send the type bits, which are dropped. */
@@ -27,7 +27,7 @@ const deviceSchema = z.object({
   gid: z.optional(uint32),
 });
 
-export const namespaceType = z.enum(['mount', 'pid', 'network', 'uts', 'ipc', 'user', 'cgroup', 'time']);
+export const namespaceType = z.oneOf(['mount', 'pid', 'network', 'uts', 'ipc', 'user', 'cgroup', 'time']);
 
 const namespaceSchema = z.object({
   type: namespaceType,
@@ -42,7 +42,7 @@ const deviceCgroupSchema = z.object({
   access: z.optional(z.string()),
 });
 
-const throttleSchema = z.object({ major: int64, minor: int64, rate: z._default(uint64, 0) });
+const throttleSchema = z.object({ major: int64, minor: int64, rate: z.defaulted(uint64, 0) });
 const throttles = z.optional(z.array(throttleSchema));
 
 export const resourcesSchema = z.object({
@@ -101,9 +101,7 @@ export const resourcesSchema = z.object({
       z.object({
         pageSize: z
           .string()
-          .check(
-            z.regex(/^[1-9][0-9]*[KMG]B$/, { error: 'expected a page size such as "64KB", "2MB", "1GB"' }),
-          ),
+          .check(z.matches(/^[1-9][0-9]*[KMG]B$/, 'expected a page size such as "64KB", "2MB", "1GB"')),
         limit: uint64,
       }),
     ),
@@ -114,13 +112,11 @@ export const resourcesSchema = z.object({
       priorities: z.optional(z.array(z.object({ name: z.string(), priority: uint32 }))),
     }),
   ),
-  rdma: z.optional(
-    z.record(z.string(), z.object({ hcaHandles: z.optional(uint32), hcaObjects: z.optional(uint32) })),
-  ),
+  rdma: z.optional(z.record(z.object({ hcaHandles: z.optional(uint32), hcaObjects: z.optional(uint32) }))),
   unified: z.optional(stringMap),
 });
 
-export const seccompArch = z.enum([
+export const seccompArch = z.oneOf([
   'SCMP_ARCH_X86',
   'SCMP_ARCH_X86_64',
   'SCMP_ARCH_X32',
@@ -146,7 +142,7 @@ export const seccompArch = z.enum([
   'SCMP_ARCH_RISCV64',
 ]);
 
-export const seccompAction = z.enum([
+export const seccompAction = z.oneOf([
   'SCMP_ACT_KILL',
   'SCMP_ACT_KILL_PROCESS',
   'SCMP_ACT_KILL_THREAD',
@@ -158,7 +154,7 @@ export const seccompAction = z.enum([
   'SCMP_ACT_NOTIFY',
 ]);
 
-export const seccompOperator = z.enum([
+export const seccompOperator = z.oneOf([
   'SCMP_CMP_NE',
   'SCMP_CMP_LT',
   'SCMP_CMP_LE',
@@ -168,7 +164,7 @@ export const seccompOperator = z.enum([
   'SCMP_CMP_MASKED_EQ',
 ]);
 
-export const seccompFlag = z.enum([
+export const seccompFlag = z.oneOf([
   'SECCOMP_FILTER_FLAG_TSYNC',
   'SECCOMP_FILTER_FLAG_LOG',
   'SECCOMP_FILTER_FLAG_SPEC_ALLOW',
@@ -176,14 +172,14 @@ export const seccompFlag = z.enum([
 ]);
 
 const seccompArgSchema = z.object({
-  index: uint32.check(z.lte(5, { error: 'expected the index of an argument, 0 to 5' })),
+  index: uint32.check(z.atMost(5, 'expected the index of an argument, 0 to 5')),
   value: exactUint64,
   valueTwo: z.optional(exactUint64),
   op: seccompOperator,
 });
 
 export const syscallSchema = z.object({
-  names: z.array(z.string()).check(z.minLength(1)),
+  names: z.array(z.string()).check(z.notEmpty),
   action: seccompAction,
   errnoRet: z.optional(uint32),
   args: z.optional(z.array(seccompArgSchema)),
@@ -199,18 +195,18 @@ export const seccompSchema = z.object({
   syscalls: z.optional(z.array(syscallSchema)),
 });
 
-const timeOffset = z.object({ secs: z._default(int64, 0), nanosecs: z._default(uint32, 0) });
+const timeOffset = z.object({ secs: z.defaulted(int64, 0), nanosecs: z.defaulted(uint32, 0) });
 
 export const linuxSchema = z.object({
   namespaces: z.optional(z.array(namespaceSchema)),
   uidMappings: z.optional(z.array(idMappingSchema)),
   gidMappings: z.optional(z.array(idMappingSchema)),
   devices: z.optional(z.array(deviceSchema)),
-  netDevices: z.optional(z.record(z.string(), z.object({ name: z.optional(z.string()) }))),
+  netDevices: z.optional(z.record(z.object({ name: z.optional(z.string()) }))),
   cgroupsPath: z.optional(z.string()),
   resources: z.optional(resourcesSchema),
   rootfsPropagation: z.optional(
-    z.enum(['', 'private', 'shared', 'slave', 'unbindable', 'rprivate', 'rshared', 'rslave', 'runbindable']),
+    z.oneOf(['', 'private', 'shared', 'slave', 'unbindable', 'rprivate', 'rshared', 'rslave', 'runbindable']),
   ),
   seccomp: z.optional(seccompSchema),
   sysctl: z.optional(stringMap),
@@ -222,15 +218,13 @@ export const linuxSchema = z.object({
       closID: z.optional(z.string()),
       schemata: z.optional(strings),
       l3CacheSchema: z.optional(z.string()),
-      memBwSchema: z.optional(
-        z.string().check(z.regex(/^MB:[^\n]*$/, { error: 'expected "MB:" and a schema' })),
-      ),
+      memBwSchema: z.optional(z.string().check(z.matches(/^MB:[^\n]*$/, 'expected "MB:" and a schema'))),
       enableMonitoring: z.optional(z.boolean()),
     }),
   ),
   memoryPolicy: z.optional(
     z.object({
-      mode: z.enum([
+      mode: z.oneOf([
         'MPOL_DEFAULT',
         'MPOL_BIND',
         'MPOL_INTERLEAVE',
@@ -241,21 +235,21 @@ export const linuxSchema = z.object({
       ]),
       nodes: z.optional(z.string()),
       flags: z.optional(
-        z.array(z.enum(['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'])),
+        z.array(z.oneOf(['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'])),
       ),
     }),
   ),
-  personality: z.optional(z.object({ domain: z.enum(['LINUX', 'LINUX32']), flags: z.optional(strings) })),
+  personality: z.optional(z.object({ domain: z.oneOf(['LINUX', 'LINUX32']), flags: z.optional(strings) })),
   timeOffsets: z.optional(z.object({ monotonic: z.optional(timeOffset), boottime: z.optional(timeOffset) })),
 });
 
-export type SpecLinux = z.infer<typeof linuxSchema>;
-export type SpecNamespace = z.infer<typeof namespaceSchema>;
+export type SpecLinux = z.Output<typeof linuxSchema>;
+export type SpecNamespace = z.Output<typeof namespaceSchema>;
 export type NamespaceType = SpecNamespace['type'];
-export type SpecDevice = z.infer<typeof deviceSchema>;
-export type SpecDeviceRule = z.infer<typeof deviceCgroupSchema>;
-export type SpecResources = z.infer<typeof resourcesSchema>;
-export type SpecSeccomp = z.infer<typeof seccompSchema>;
+export type SpecDevice = z.Output<typeof deviceSchema>;
+export type SpecDeviceRule = z.Output<typeof deviceCgroupSchema>;
+export type SpecResources = z.Output<typeof resourcesSchema>;
+export type SpecSeccomp = z.Output<typeof seccompSchema>;
 export type SpecSyscall = NonNullable<SpecSeccomp['syscalls']>[number];
-export type SeccompAction = z.infer<typeof seccompAction>;
-export type SeccompArch = z.infer<typeof seccompArch>;
+export type SeccompAction = z.Output<typeof seccompAction>;
+export type SeccompArch = z.Output<typeof seccompArch>;

@@ -1,18 +1,18 @@
-import * as z from 'zod/mini';
 import { strings, uint32, uint64 } from './schema-common.js';
+import * as z from './shape.js';
 
 /**
  * Sections of config.json for other platforms. A bundle that has one is judged by the standard and then run by its
  * `linux` section alone: the plan warns about them.
  */
 
-const sharing = z.enum(['disable', 'new', 'inherit']);
-const sharingNoDisable = z.enum(['new', 'inherit']);
+const sharing = z.oneOf(['disable', 'new', 'inherit']);
+const sharingNoDisable = z.oneOf(['new', 'inherit']);
 const flag = z.optional(z.boolean());
 
 export const freebsdSchema = z.object({
   devices: z.optional(
-    z.array(z.object({ path: z.optional(z.string()), mode: z.optional(uint32.check(z.lte(0o777))) })),
+    z.array(z.object({ path: z.optional(z.string()), mode: z.optional(uint32.check(z.atMost(0o777))) })),
   ),
   jail: z.optional(
     z.object({
@@ -28,7 +28,7 @@ export const freebsdSchema = z.object({
       sysvmsg: z.optional(sharing),
       sysvsem: z.optional(sharing),
       sysvshm: z.optional(sharing),
-      enforceStatfs: z.optional(uint32.check(z.lte(255))),
+      enforceStatfs: z.optional(uint32.check(z.atMost(255))),
       allow: z.optional(
         z.object({
           setHostname: flag,
@@ -48,14 +48,14 @@ export const freebsdSchema = z.object({
 
 export const zosSchema = z.object({
   namespaces: z.optional(
-    z.array(z.object({ type: z.enum(['mount', 'pid', 'uts', 'ipc']), path: z.optional(z.string()) })),
+    z.array(z.object({ type: z.oneOf(['mount', 'pid', 'uts', 'ipc']), path: z.optional(z.string()) })),
   ),
 });
 
 export const vmSchema = z.object({
   hypervisor: z.optional(z.object({ path: z.string(), parameters: z.optional(strings) })),
   kernel: z.object({ path: z.string(), parameters: z.optional(strings), initrd: z.optional(z.string()) }),
-  image: z.optional(z.object({ path: z.string(), format: z.enum(['raw', 'qcow2', 'vdi', 'vmdk', 'vhd']) })),
+  image: z.optional(z.object({ path: z.string(), format: z.oneOf(['raw', 'qcow2', 'vdi', 'vmdk', 'vhd']) })),
   hwConfig: z.optional(
     z.object({
       deviceTree: z.optional(z.string()),
@@ -70,5 +70,5 @@ export const vmSchema = z.object({
   ),
 });
 
-export const solarisSchema = z.record(z.string(), z.unknown());
-export const windowsSchema = z.record(z.string(), z.unknown());
+export const solarisSchema = z.record(z.unknown());
+export const windowsSchema = z.record(z.unknown());

@@ -1,22 +1,22 @@
-import * as z from 'zod/mini';
 import { linuxSchema } from './runtime-linux.js';
 import { freebsdSchema, solarisSchema, vmSchema, windowsSchema, zosSchema } from './runtime-others.js';
 import { exactUint64, idMappingSchema, int32, stringMap, strings, uint32, uint64 } from './schema-common.js';
+import * as z from './shape.js';
 
 /**
- * The OCI runtime specification's config.json, version 1.3, as zod schemas. Field names are the standard's.
- * This module loads zod (10 ms and more): import types from it freely, values only through `parseSpec`.
+ * The OCI runtime specification's config.json, version 1.3, as schemas (shape.ts). Field names are the standard's.
+ * Import types from it freely, values only through `parseSpec`: it is loaded where a document is read.
  *
  * Where the standard's Go types have a zero value that callers leave out (process.user, its ids), it is filled in.
  * @see https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md
  */
 
 const hookSchema = z.object({
-  path: z.string().check(z.refine((p) => p.startsWith('/'), { error: 'expected an absolute path' })),
+  path: z.string().check(z.refine((p) => p.startsWith('/'), 'expected an absolute path')),
   args: z.optional(strings),
   env: z.optional(strings),
   /** Seconds, more than zero. */
-  timeout: z.optional(int32.check(z.gte(1, { error: 'expected at least 1' }))),
+  timeout: z.optional(int32.check(z.atLeast(1, 'expected at least 1'))),
 });
 
 const hooks = z.optional(z.array(hookSchema));
@@ -30,7 +30,7 @@ const hooksSchema = z.object({
 });
 
 const mountSchema = z.object({
-  destination: z.string().check(z.minLength(1)),
+  destination: z.string().check(z.notEmpty),
   type: z.optional(z.string()),
   source: z.optional(z.string()),
   options: z.optional(strings),
@@ -39,8 +39,8 @@ const mountSchema = z.object({
 });
 
 const userSchema = z.object({
-  uid: z._default(uint32, 0),
-  gid: z._default(uint32, 0),
+  uid: z.defaulted(uint32, 0),
+  gid: z.defaulted(uint32, 0),
   umask: z.optional(uint32),
   additionalGids: z.optional(z.array(uint32)),
   /** Windows only in the standard; nsbox resolves names before the spec is made. */
@@ -55,10 +55,10 @@ const capabilitiesSchema = z.object({
   ambient: z.optional(strings),
 });
 
-const cpuList = z.string().check(z.regex(/^[0-9, -]*$/, { error: 'expected a CPU list such as "0-3,7"' }));
+const cpuList = z.string().check(z.matches(/^[0-9, -]*$/, 'expected a CPU list such as "0-3,7"'));
 
 const schedulerSchema = z.object({
-  policy: z.enum([
+  policy: z.oneOf([
     'SCHED_OTHER',
     'SCHED_FIFO',
     'SCHED_RR',
@@ -71,7 +71,7 @@ const schedulerSchema = z.object({
   priority: z.optional(int32),
   flags: z.optional(
     z.array(
-      z.enum([
+      z.oneOf([
         'SCHED_FLAG_RESET_ON_FORK',
         'SCHED_FLAG_RECLAIM',
         'SCHED_FLAG_DL_OVERRUN',
@@ -91,7 +91,7 @@ const schedulerSchema = z.object({
 export const processSchema = z.object({
   terminal: z.optional(z.boolean()),
   consoleSize: z.optional(z.object({ height: uint64, width: uint64 })),
-  user: z._default(userSchema, { uid: 0, gid: 0 }),
+  user: z.defaulted(userSchema, { uid: 0, gid: 0 }),
   args: z.optional(strings),
   commandLine: z.optional(z.string()),
   env: z.optional(strings),
@@ -100,9 +100,7 @@ export const processSchema = z.object({
   rlimits: z.optional(
     z.array(
       z.object({
-        type: z
-          .string()
-          .check(z.regex(/^RLIMIT_[A-Z]+$/, { error: 'expected a name such as "RLIMIT_NOFILE"' })),
+        type: z.string().check(z.matches(/^RLIMIT_[A-Z]+$/, 'expected a name such as "RLIMIT_NOFILE"')),
         /** RLIM_INFINITY is 2^64 − 1, a bigint. */
         soft: exactUint64,
         hard: exactUint64,
@@ -116,8 +114,8 @@ export const processSchema = z.object({
   selinuxLabel: z.optional(z.string()),
   ioPriority: z.optional(
     z.object({
-      class: z.enum(['IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE']),
-      priority: z._default(int32, 0),
+      class: z.oneOf(['IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE']),
+      priority: z.defaulted(int32, 0),
     }),
   ),
   execCPUAffinity: z.optional(z.object({ initial: z.optional(cpuList), final: z.optional(cpuList) })),
@@ -126,7 +124,7 @@ export const processSchema = z.object({
 export const specSchema = z.object({
   ociVersion: z.string(),
   process: z.optional(processSchema),
-  root: z.optional(z.object({ path: z.string().check(z.minLength(1)), readonly: z.optional(z.boolean()) })),
+  root: z.optional(z.object({ path: z.string().check(z.notEmpty), readonly: z.optional(z.boolean()) })),
   hostname: z.optional(z.string()),
   domainname: z.optional(z.string()),
   mounts: z.optional(z.array(mountSchema)),
@@ -144,20 +142,20 @@ export const specSchema = z.object({
 export const stateSchema = z.object({
   ociVersion: z.string(),
   id: z.string(),
-  status: z.enum(['creating', 'created', 'running', 'stopped']),
+  status: z.oneOf(['creating', 'created', 'running', 'stopped']),
   pid: z.optional(int32),
   bundle: z.string(),
   annotations: z.optional(stringMap),
 });
 
-export type Spec = z.infer<typeof specSchema>;
-export type SpecProcess = z.infer<typeof processSchema>;
+export type Spec = z.Output<typeof specSchema>;
+export type SpecProcess = z.Output<typeof processSchema>;
 export type SpecUser = SpecProcess['user'];
 export type SpecCapabilities = NonNullable<SpecProcess['capabilities']>;
 export type SpecRlimit = NonNullable<SpecProcess['rlimits']>[number];
 export type SpecScheduler = NonNullable<SpecProcess['scheduler']>;
 export type SpecMount = NonNullable<Spec['mounts']>[number];
 export type SpecHooks = NonNullable<Spec['hooks']>;
-export type SpecHook = z.infer<typeof hookSchema>;
-export type IdMapping = z.infer<typeof idMappingSchema>;
-export type OciState = z.infer<typeof stateSchema>;
+export type SpecHook = z.Output<typeof hookSchema>;
+export type IdMapping = z.Output<typeof idMappingSchema>;
+export type OciState = z.Output<typeof stateSchema>;

@@ -1,6 +1,6 @@
-import * as z from 'zod/mini';
 import { seccompArch, seccompSchema, syscallSchema } from './runtime-linux.js';
 import { strings } from './schema-common.js';
+import * as z from './shape.js';
 
 /** Docker's seccomp profile format. Loaded only for a profile that comes from outside. */
 
@@ -9,7 +9,7 @@ const filter = z.optional(
     caps: z.optional(strings),
     arches: z.optional(strings),
     minKernel: z.optional(
-      z.string().check(z.regex(/^\d+\.\d+$/, { error: 'expected a kernel version such as "4.8"' })),
+      z.string().check(z.matches(/^\d+\.\d+$/, 'expected a kernel version such as "4.8"')),
     ),
   }),
 );

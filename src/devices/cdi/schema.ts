@@ -1,31 +1,30 @@
-import * as z from 'zod/mini';
+import { shape as z } from '../../spec/index.js';
 
 /**
- * A CDI specification file (versions 0.3.0 to 1.1.0) as a zod schema. Loads zod: imported where a file is read.
+ * A CDI specification file (versions 0.3.0 to 1.1.0) as a schema.
  * @see https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
  */
 
 // The reference implementation's decoder turns a bare 0 or true into text where text is meant (`name: 0`).
-const text = z.pipe(
-  z.transform((v: unknown) => (typeof v === 'number' || typeof v === 'boolean' ? String(v) : v)),
-  z.string(),
+const text = new z.Schema<string>((value, at, faults) =>
+  z
+    .string()
+    .parseAt(typeof value === 'number' || typeof value === 'boolean' ? String(value) : value, at, faults),
 );
-const name = text.check(z.minLength(1));
-const uint32 = z.int().check(z.gte(0), z.lte(0xffffffff));
-const absolute = text.check(z.refine((p) => p.startsWith('/'), { error: 'expected an absolute path' }));
+const name = text.check(z.notEmpty);
+const uint32 = z.integer(0, 0xffffffff);
+const absolute = text.check(z.refine((p) => p.startsWith('/'), 'expected an absolute path'));
 
 const deviceNode = z.object({
   /** In the container. */
   path: name,
   /** On the host; `path` where absent. From 0.5.0. */
   hostPath: z.optional(name),
-  type: z.optional(z.enum(['b', 'c', 'u', 'p', ''])),
-  major: z.optional(z.int()),
-  minor: z.optional(z.int()),
+  type: z.optional(z.oneOf(['b', 'c', 'u', 'p', ''])),
+  major: z.optional(z.integer()),
+  minor: z.optional(z.integer()),
   fileMode: z.optional(uint32),
-  permissions: z.optional(
-    text.check(z.regex(/^[rwm]*$/, { error: 'expected a selection of "r", "w" and "m"' })),
-  ),
+  permissions: z.optional(text.check(z.matches(/^[rwm]*$/, 'expected a selection of "r", "w" and "m"'))),
   uid: z.optional(uint32),
   gid: z.optional(uint32),
 });
@@ -39,7 +38,7 @@ const mount = z.object({
 });
 
 const hook = z.object({
-  hookName: z.enum([
+  hookName: z.oneOf([
     'prestart',
     'createRuntime',
     'createContainer',
@@ -51,13 +50,14 @@ const hook = z.object({
   args: z.optional(z.array(text)),
   env: z.optional(z.array(environmentEntry())),
   /** Seconds. */
-  timeout: z.optional(z.int()),
+  timeout: z.optional(z.integer()),
 });
 
 const closId = text.check(
-  z.refine((id) => id !== '.' && id !== '..' && id.length < 4096 && !/[/\n]/.test(id), {
-    error: 'expected a name without "/" and line breaks',
-  }),
+  z.refine(
+    (id) => id !== '.' && id !== '..' && id.length < 4096 && !/[/\n]/.test(id),
+    'expected a name without "/" and line breaks',
+  ),
 );
 
 const intelRdt = z.object({
@@ -85,21 +85,21 @@ const containerEdits = z.object({
   additionalGids: z.optional(z.array(uint32)),
 });
 
-const annotations = z.optional(z.record(z.string(), text));
+const annotations = z.optional(z.record(text));
 
 export const cdiSpecSchema = z.object({
   cdiVersion: text,
   kind: text,
   /** From 0.6.0. */
   annotations,
-  devices: z.array(z.object({ name, annotations, containerEdits })).check(z.minLength(1)),
+  devices: z.array(z.object({ name, annotations, containerEdits })).check(z.notEmpty),
   containerEdits: z.optional(containerEdits),
 });
 
 function environmentEntry() {
-  return text.check(z.regex(/^[^=]+=/, { error: 'expected KEY=value' }));
+  return text.check(z.matches(/^[^=]+=/, 'expected KEY=value'));
 }
 
-export type CdiSpec = z.infer<typeof cdiSpecSchema>;
+export type CdiSpec = z.Output<typeof cdiSpecSchema>;
 export type CdiDevice = CdiSpec['devices'][number];
 export type CdiEdits = CdiDevice['containerEdits'];
