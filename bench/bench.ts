@@ -15,7 +15,7 @@ import { tables } from './report/tables.js';
 import { type BenchResult, machine, readResult } from './result.js';
 import { runSuites, SUITES, type SuiteName } from './run.js';
 import type { Setup } from './setup.js';
-import { REPOSITORY, Timer } from './timer.js';
+import { BUNDLED, REPOSITORY, Timer } from './timer.js';
 
 const USAGE = `Usage: COMMAND [OPTIONS] [SUITE…]
        COMMAND compare BEFORE.json AFTER.json
@@ -59,13 +59,12 @@ export async function bench(argv: readonly string[]): Promise<number> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const bundled = import.meta.dirname === path.join(REPOSITORY, 'dist/bench');
-  const defaultOut = bundled ? 'nsbox-bench' : path.join(REPOSITORY, 'bench/out');
+  const defaultOut = BUNDLED ? 'nsbox-bench' : path.join(REPOSITORY, 'bench/out');
   if (values.help) {
     process.stdout.write(
-      USAGE.replaceAll('COMMAND', bundled ? 'nsbox bench' : 'npm run bench --').replace(
+      USAGE.replaceAll('COMMAND', BUNDLED ? 'nsbox bench' : 'npm run bench --').replace(
         'DEFAULT_OUT',
-        bundled ? './nsbox-bench' : 'bench/out',
+        BUNDLED ? './nsbox-bench' : 'bench/out',
       ),
     );
     return 0;

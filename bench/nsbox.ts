@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type RunOptions, type RunResult, run } from '../src/index.js';
-import { output, program, REPOSITORY } from './timer.js';
+import { BUNDLED, output, program, REPOSITORY } from './timer.js';
 
 /** Where everything of one bench run lies: the root filesystem that all sides share, and nsbox's own folders. */
 export interface Place {
@@ -53,7 +53,7 @@ async function removePlace(directory: string): Promise<void> {
 }
 
 /** The program of heap.ts: beside this one, as single files and as a bundle. */
-export const HEAP = path.join(import.meta.dirname, 'heap.js');
+export const HEAP = path.join(import.meta.dirname, BUNDLED ? 'heap.mjs' : 'heap.js');
 
 /** Runs a command by the library in the shared root filesystem; another exit code than 0 is an error. */
 export async function runHere(

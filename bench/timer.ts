@@ -7,19 +7,37 @@ import { packageRoot } from '../src/base/index.js';
 
 export const REPOSITORY = packageRoot();
 
+/** Where scripts/build.mjs puts the bench for installations without the sources. */
+const BUNDLE = path.join(REPOSITORY, 'dist/bench');
+
+/** Whether this is that bench: it uses nothing of the sources. */
+export const BUNDLED = import.meta.dirname === BUNDLE;
+
 const PROGRAMS = ['timer', 'floor', 'work', 'net', 'true'] as const;
 
 /** Path of a static program of bench/, compiled when it is missing or older than its source. */
 export function program(name: (typeof PROGRAMS)[number]): string {
+  if (BUNDLED) return path.join(BUNDLE, name);
   const source = path.join(REPOSITORY, 'bench', `${name}.c`);
-  // An installation without the sources has them ready (scripts/build.mjs).
-  if (!existsSync(source)) return path.join(REPOSITORY, 'dist/bench', name);
   const out = path.join(REPOSITORY, 'build/bench', name);
   if (existsSync(out) && statSync(out).mtimeMs > statSync(source).mtimeMs) return out;
   mkdirSync(path.dirname(out), { recursive: true });
   const partial = `${out}.${process.pid}`;
   execFileSync('gcc', ['-O2', '-static', '-pthread', '-s', '-o', partial, source]);
   renameSync(partial, out);
+  return out;
+}
+
+/** A C file of some size, for whoever measures a compiler. */
+export const C_SOURCE = BUNDLED ? path.join(BUNDLE, 'work.c') : path.join(REPOSITORY, 'bench/work.c');
+
+/** The program of `npm run test:gpu`, which talks to the GPU driver's library alone. */
+export function cudaCheck(): string {
+  if (BUNDLED) return path.join(BUNDLE, 'cuda-check');
+  const out = path.join(REPOSITORY, 'build/gpu/cuda-check');
+  if (existsSync(out)) return out;
+  mkdirSync(path.dirname(out), { recursive: true });
+  execFileSync('gcc', ['-O2', '-o', out, path.join(REPOSITORY, 'test/gpu/cuda-check.c'), '-ldl']);
   return out;
 }
 

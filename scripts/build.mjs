@@ -1,4 +1,4 @@
-// Builds everything: `node scripts/build.mjs [native|ts|js|images|types]`. Safe to call from several processes at once.
+// Builds everything: `node scripts/build.mjs [native|ts|js|bench|images|types]`. Safe to call from several processes at once.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -126,6 +127,35 @@ async function js() {
   writeFileSync('build/js/package.json', '{"type":"module"}\n');
 }
 
+/** The bench for an installation without sources (`nsbox bench`): one file with all it needs, and its C programs. */
+async function bench() {
+  await build({
+    entryPoints: { main: 'bench/main.ts', heap: 'bench/heap.ts' },
+    outdir: 'dist/bench',
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'warning',
+    legalComments: 'none',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    external: ['canvas'], // vega asks for it where it draws bitmaps
+    banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+  });
+  const compile = (source, name, flags) => {
+    const out = `dist/bench/${name}`;
+    if (existsSync(out) && statSync(out).mtimeMs > statSync(source).mtimeMs) return;
+    run('gcc', ['-O2', '-s', ...flags, '-o', `${out}.${process.pid}`, source]);
+    renameSync(`${out}.${process.pid}`, out);
+  };
+  for (const name of ['timer', 'floor', 'work', 'net', 'true'])
+    compile(`bench/${name}.c`, name, ['-static', '-pthread']);
+  compile('test/gpu/cuda-check.c', 'cuda-check', ['-ldl']);
+  cpSync('bench/work.c', 'dist/bench/work.c'); // what the row of a compiler compiles
+}
+
 /** The images that come with nsbox: `hello`, and `busybox` where this machine has a static one. */
 function images() {
   mkdirSync('dist/images', { recursive: true });
@@ -142,6 +172,7 @@ function images() {
 if (what === 'all' || what === 'native') native();
 if (what === 'all' || what === 'ts') await Promise.all([ts(), js()]);
 if (what === 'js') await js();
+if (what === 'all' || what === 'bench') await bench();
 if (what === 'all' || what === 'images') images();
 if (what === 'all' || what === 'types') {
   run('node_modules/.bin/tsc', ['-p', 'tsconfig.types.json']);

@@ -2,8 +2,6 @@
  * What a GPU costs in a container: its start (discovery, mounts, device program), which needs no GPU (the driver is a fake
  * one), and, where there is a real one, copy bandwidth and a matrix product.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { driverFiles, listGpus } from '../../src/devices/index.js';
 import { writeTree } from '../../test/support/device-tree.js';
@@ -12,7 +10,7 @@ import { gpuTree } from '../../test/support/gpu-tree.js';
 import { firstLine, type Row, type Side } from '../harness.js';
 import { runHere } from '../nsbox.js';
 import type { Setup } from '../setup.js';
-import { output, REPOSITORY } from '../timer.js';
+import { cudaCheck, output } from '../timer.js';
 
 /** Calls with the library's variable set: it looks for drivers there. */
 async function withDriver<T>(root: string | undefined, work: () => Promise<T>): Promise<T> {
@@ -62,17 +60,6 @@ function startRow(setup: Setup): Row {
       { name: '--gpus all', run: () => timed('all') },
     ],
   };
-}
-
-/** The program of `npm run test:gpu`, which talks to the driver's library alone. */
-function cudaCheck(): string {
-  const out = path.join(REPOSITORY, 'build/gpu/cuda-check');
-  const source = path.join(REPOSITORY, 'test/gpu/cuda-check.c');
-  if (existsSync(out)) return out;
-  if (!existsSync(source)) return path.join(REPOSITORY, 'dist/bench/cuda-check');
-  mkdirSync(path.dirname(out), { recursive: true });
-  execFileSync('gcc', ['-O2', '-o', out, source, '-ldl']);
-  return out;
 }
 
 function workRows(setup: Setup): Row[] {

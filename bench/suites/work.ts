@@ -7,7 +7,7 @@ import type { Rate, Row, Side } from '../harness.js';
 import { runHere } from '../nsbox.js';
 import type { Where } from '../peers.js';
 import type { Setup } from '../setup.js';
-import { output, program, REPOSITORY } from '../timer.js';
+import { C_SOURCE, output, program } from '../timer.js';
 
 interface Work {
   id: string;
@@ -131,8 +131,7 @@ export async function cpuRows(setup: Setup): Promise<Row[]> {
 async function compileRow(setup: Setup, ways: readonly Way[]): Promise<Row> {
   const { place } = setup;
   const tree = await debian(place);
-  const source = path.join(REPOSITORY, 'bench/work.c');
-  cpSync(source, path.join(tree, 'work.c'));
+  cpSync(C_SOURCE, path.join(tree, 'work.c'));
   const data = path.join(place.scratch, 'compile');
   mkdirSync(data, { recursive: true, mode: 0o777 });
   const command = (out: string) => ['/work', 'command', '1', 'gcc', '-O2', '-c', '-o', out, '/work.c'];

@@ -45,6 +45,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/attach.js'),
   },
   {
+    paths: ['bench'],
+    summary: 'Measure what containers cost on this machine',
+    load: () => import('./commands/bench.js'),
+  },
+  {
     paths: ['cp', 'container cp'],
     summary: 'Copy files/folders between a container and the local filesystem',
     load: () => import('./commands/cp.js'),

@@ -37,6 +37,60 @@ test('a real A/A row finds nothing, and 5 % more work is found', { timeout: 120_
   assert.equal(verdictOf('slowed'), 'cost');
 });
 
+test('a real A/A suite: at most 5 % of its rows claim a difference', { timeout: 240_000 }, async (t) => {
+  const timer = new Timer();
+  t.after(() => timer.close());
+  const work = program('work');
+  const modes = ['integer', 'float', 'allocate', 'getpid'] as const;
+  const amounts = { integer: 2e6, float: 1e6, allocate: 1e5, getpid: 3e4 };
+  let claims = 0;
+  for (let i = 0; i < 20; i++) {
+    const mode = modes[i % modes.length] as (typeof modes)[number];
+    const run = async (): Promise<number> => {
+      const r = await timer.run([work, mode, String(amounts[mode])]);
+      return r.user + r.system;
+    };
+    const row = await measure(
+      {
+        suite: 'aa',
+        id: `${mode}-${i}`,
+        title: mode,
+        unit: 'ns',
+        base: 'bare',
+        rounds: 9,
+        sides: [
+          { name: 'bare', run },
+          { name: 'nsbox', run },
+        ],
+      },
+      { seed: i },
+    );
+    if (row.sides.find((s) => s.side === 'nsbox')?.ratio?.verdict !== 'none') claims++;
+  }
+  assert.ok(claims <= 1, `${claims} of 20 rows claim a difference between a program and itself`);
+});
+
+test('a row ends with its time, and a side that never ends is left out', async () => {
+  let calls = 0;
+  const row = await measure(
+    {
+      suite: 's',
+      id: 'r',
+      title: 'r',
+      unit: 'ns',
+      base: 'bare',
+      rounds: 1000,
+      sides: [
+        { name: 'bare', run: async () => ++calls },
+        { name: 'stuck', run: () => new Promise<number>(() => {}) },
+      ],
+    },
+    { budget: 0, patience: 50 },
+  );
+  assert.equal(row.sides.find((s) => s.side === 'bare')?.samples.length, 6);
+  assert.equal(row.sides.find((s) => s.side === 'stuck')?.failed, 'no end after 0.05 s');
+});
+
 test('the timer gives wall and processor time, the status, and the last line; a wrong status is an error', async (t) => {
   const timer = new Timer();
   t.after(() => timer.close());
