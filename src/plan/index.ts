@@ -1,3 +1,4 @@
+export * from './describe.js';
 export * from './encode.js';
 export * from './exec.js';
 export * from './explain.js';
