@@ -111,8 +111,9 @@ export function verdict(result: BenchResult): string[] {
     lines.push(
       missed.length === 0
         ? `All ${judged.length} aims are held${judged.some((a) => a.verdict === 'open') ? ', or are within what this run can tell apart' : ''}.`
-        : `${missed.length} of ${judged.length} aims are missed: ${missed.map((a) => `${a.row}, ${a.side}: ${a.measured} (${a.aim})`).join('; ')}.`,
+        : `${missed.length} of ${judged.length} aims are missed.`,
     );
+    for (const a of missed) lines.push(`Missed: ${a.row}, ${a.side}: ${a.measured}; the aim is ${a.aim}.`);
   }
   return lines;
 }

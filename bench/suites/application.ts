@@ -115,12 +115,12 @@ export async function applicationRows(setup: Setup): Promise<Row[]> {
     await mkdir(path.join(place.scratch, id), { recursive: true });
     await chmod(path.join(place.scratch, id), 0o777);
   }
-  const many = setup.quick ? 1 : 4;
+  const many = setup.quick ? 1 : 2;
   return [
     row('redis', 'redis: GET and SET by redis-benchmark, 20 clients', 10_000 * many),
     row('postgres', 'PostgreSQL: pgbench -S, 4 clients', 800 * many),
-    row('nginx', 'nginx: a page of 1 KiB by wrk, 16 connections', setup.quick ? '0.4' : '2'),
-    row('node', 'Node: an HTTP server of one line by wrk, 16 connections', setup.quick ? '0.4' : '2'),
+    row('nginx', 'nginx: a page of 1 KiB by wrk, 16 connections', setup.quick ? '0.4' : '1'),
+    row('node', 'Node: an HTTP server of one line by wrk, 16 connections', setup.quick ? '0.4' : '1'),
     row('sqlite', 'SQLite: rows inserted, indexed and joined', 40_000 * many),
   ];
 }
