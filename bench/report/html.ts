@@ -16,8 +16,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 1px solid var(--faint); } .machine td { white-space: normal; text-align: left; vertical-align: top; }
 .cost { color: var(--cost); } .saving { color: var(--saving); } .small { color: var(--faint); font-size: .85rem; }
-figure { margin: 1rem 0; }
-@media print { body { max-width: none; font-size: 11px; } h3, figure, table { break-inside: avoid; } }
+figure { margin: 1rem 0; overflow-x: auto; } figure svg { min-width: 32rem; } /* on a phone it scrolls in place */
+@media print { body { max-width: none; font-size: 11px; } h3, figure, table { break-inside: avoid; } figure svg { min-width: 0; } }
 `;
 
 const escaped = (s: string): string =>

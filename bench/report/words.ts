@@ -1,6 +1,7 @@
 /** Numbers and verdicts as people read them. */
 import { AGAIN, type RowResult, type SideResult } from '../harness.js';
 import type { BenchResult } from '../result.js';
+import { median } from '../stats.js';
 import { aims } from './aims.js';
 
 /** Three significant digits with a unit that fits: 1.83 ms, 512 KiB. */
@@ -67,6 +68,11 @@ export function isDefault(side: SideResult): boolean {
 export function verdict(result: BenchResult): string[] {
   const rows = result.rows.filter(isOverhead);
   const lines: string[] = [];
+  const noise = median(result.rows.map((r) => r.noise).filter(Number.isFinite));
+  if (result.machine.load > result.machine.processors / 2 || noise > 0.2)
+    lines.push(
+      `This machine was busy (load ${digits(result.machine.load)} before, noise ±${digits(noise * 100)} % in the middle row): what is smaller than the noise can't be seen.`,
+    );
   const costs = rows.flatMap((row) => {
     const side = row.sides.find(isDefault);
     return side?.ratio?.verdict === 'cost' ? [{ row, side, ratio: side.ratio }] : [];

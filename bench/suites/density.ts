@@ -1,7 +1,8 @@
 /** What an idle container holds: memory and processes besides its own program. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Row } from '../harness.js';
 import { commandLine, importImage } from '../nsbox.js';
+import type { Engine } from '../peers.js';
 import type { Setup } from '../setup.js';
 import { output } from '../timer.js';
 
@@ -15,23 +16,28 @@ function parent(pid: number): number {
   return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
-/** Processes of the machine. */
-function processes(): number {
-  return readdirSync('/proc').filter((n) => /^\d+$/.test(n)).length;
+/** Programs that serve all containers at once, and so are no container's own. */
+const SHARED = /^(dockerd|containerd|systemd|init)$/;
+
+/** Processes that a container brings: its program, and what stands above it for it alone. */
+function ownProcesses(pid: number): number {
+  let count = 1;
+  for (let up = parent(pid); up > 1 && up !== process.pid; up = parent(up)) {
+    if (SHARED.test(readFileSync(`/proc/${up}/comm`, 'utf8').trim())) break;
+    count++;
+  }
+  return count;
 }
 
 /** Idle containers, and what to remove them with. */
 interface Idle {
   pids: number[];
-  /** Processes on the machine that weren't there before, for each container. */
-  added: number;
   remove(): Promise<void>;
 }
 
 type Start = (index: number) => Promise<{ id: string; pid: number }>;
 
 async function idle(n: number, start: Start, remove: (ids: string[]) => Promise<unknown>): Promise<Idle> {
-  const before = processes();
   const made: { id: string; pid: number }[] = [];
   const discard = async (): Promise<void> => {
     for (let i = 0; i < made.length; i += 50) await remove(made.slice(i, i + 50).map((m) => m.id));
@@ -48,53 +54,59 @@ async function idle(n: number, start: Start, remove: (ids: string[]) => Promise<
     await discard();
     throw error;
   }
-  return { pids: made.map((m) => m.pid), added: (processes() - before) / n, remove: discard };
+  return { pids: made.map((m) => m.pid), remove: discard };
 }
 
-/** A row whose containers live while it is measured. */
-function row(setup: Setup, n: number): Row {
-  const { place } = setup;
+/** Containers of one kind, made when they are first asked for; each question is about the next of them. */
+class Containers {
+  readonly #make: () => Promise<Idle>;
+  #made: Promise<Idle> | undefined;
+  #at = 0;
+
+  constructor(n: number, start: Start, remove: (ids: string[]) => Promise<unknown>) {
+    this.#make = () => idle(n, start, remove);
+  }
+
+  async next(): Promise<number> {
+    this.#made ??= this.#make();
+    const { pids } = await this.#made;
+    return pids[this.#at++ % pids.length] as number;
+  }
+
+  async close(): Promise<void> {
+    await (await this.#made?.catch(() => undefined))?.remove();
+  }
+}
+
+function ofNsbox({ place }: Setup, n: number): Containers {
   const nsbox = (...argv: string[]): Promise<string> => output(commandLine(place, ...argv));
-  let own: Promise<Idle> | undefined;
-  const ready = (): Promise<Idle> => {
-    own ??= idle(
-      n,
-      async () => {
-        const run = ['run', '-d', '--network', 'none', 'bench', 'sleep', '1000000'];
-        const id = (await nsbox(...run)).trim();
-        return { id, pid: Number((await nsbox('inspect', '--format', '{{.State.Pid}}', id)).trim()) };
-      },
-      (ids) => nsbox('rm', '-f', ...ids),
-    );
-    return own;
-  };
-  let at = 0;
-  const next = async (): Promise<number> => (await ready()).pids[at++ % n] as number;
-  const peers = n > 10 ? [] : setup.peers.engines;
-  const others = peers.map((e) => {
-    let theirs: Promise<Idle> | undefined;
-    const get = (): Promise<Idle> => {
-      theirs ??= idle(
-        n,
-        async () => {
-          const run = [...e.client, 'run', '-d', '--network=none', ...e.options];
-          const id = await e.timer.output([...run, ...e.image(place.rootfs), 'sleep', '1000000']);
-          const pid = await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', id]);
-          return { id, pid: Number(pid) };
-        },
-        (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
-      );
-      return theirs;
-    };
-    let which = 0;
-    return {
-      side: {
-        name: e.name === 'podman' ? "podman's conmon" : "docker's shim",
-        run: async () => pss(parent((await get()).pids[which++ % n] as number)),
-      },
-      remove: async () => (await theirs)?.remove(),
-    };
-  });
+  return new Containers(
+    n,
+    async () => {
+      const run = ['run', '-d', '--network', 'none', 'bench', 'sleep', '1000000'];
+      const id = (await nsbox(...run)).trim();
+      return { id, pid: Number((await nsbox('inspect', '--format', '{{.State.Pid}}', id)).trim()) };
+    },
+    (ids) => nsbox('rm', '-f', ...ids),
+  );
+}
+
+function ofEngine({ place }: Setup, e: Engine, n: number): Containers {
+  return new Containers(
+    n,
+    async () => {
+      const run = [...e.client, 'run', '-d', '--network=none', ...e.options];
+      const id = await e.timer.output([...run, ...e.image(place.rootfs), 'sleep', '1000000']);
+      const pid = await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', id]);
+      return { id, pid: Number(pid) };
+    },
+    (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
+  );
+}
+
+function memoryRow(setup: Setup, n: number): Row {
+  const own = ofNsbox(setup, n);
+  const theirs = n > 10 ? [] : setup.peers.engines.map((e) => ({ name: e.name, all: ofEngine(setup, e, n) }));
   return {
     suite: 'density',
     id: `idle-${n}`,
@@ -103,66 +115,40 @@ function row(setup: Setup, n: number): Row {
     base: 'the program itself (sleep)',
     rounds: Math.max(7, Math.min(n - 1, 100)),
     sides: [
-      { name: 'the program itself (sleep)', run: async () => pss(await next()) },
-      { name: "nsbox's monitor", run: async () => pss(parent(await next())) },
-      ...others.map((o) => o.side),
+      { name: 'the program itself (sleep)', run: async () => pss(await own.next()) },
+      { name: "nsbox's monitor", run: async () => pss(parent(await own.next())) },
+      ...theirs.map((t) => ({
+        name: t.name === 'podman' ? "podman's conmon" : "docker's shim",
+        run: async () => pss(parent(await t.all.next())),
+      })),
     ],
     close: async () => {
-      await (await own?.catch(() => undefined))?.remove();
-      for (const o of others) await o.remove().catch(() => {});
+      for (const c of [own, ...theirs.map((t) => t.all)]) await c.close();
     },
   };
 }
 
-/** How many processes an idle container brings, its own program among them. Another's on a busy machine count too. */
 function processRow(setup: Setup): Row {
-  const { place } = setup;
-  const nsbox = (...argv: string[]): Promise<string> => output(commandLine(place, ...argv));
-  const n = 5;
-  const count = async (start: Start, remove: (ids: string[]) => Promise<unknown>): Promise<number> => {
-    const them = await idle(n, start, remove);
-    await them.remove();
-    return Math.max(0, them.added);
-  };
+  const kinds = [
+    { name: 'nsbox', all: ofNsbox(setup, 3) },
+    ...setup.peers.engines.map((e) => ({ name: e.name as string, all: ofEngine(setup, e, 3) })),
+  ];
   return {
     suite: 'density',
     id: 'processes',
     title: 'Processes of an idle container, its program included',
     unit: 'count',
     base: 'nsbox',
-    rounds: setup.quick ? 6 : 9,
-    sides: [
-      {
-        name: 'nsbox',
-        run: () =>
-          count(
-            async () => {
-              const run = ['run', '-d', '--network', 'none', 'bench', 'sleep', '1000000'];
-              return { id: (await nsbox(...run)).trim(), pid: 0 };
-            },
-            (ids) => nsbox('rm', '-f', ...ids),
-          ),
-      },
-      ...(setup.quick ? [] : setup.peers.engines).map((e) => ({
-        name: e.name,
-        run: () =>
-          count(
-            async () => {
-              const run = [...e.client, 'run', '-d', '--network=none', ...e.options];
-              return {
-                id: await e.timer.output([...run, ...e.image(place.rootfs), 'sleep', '1000000']),
-                pid: 0,
-              };
-            },
-            (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
-          ),
-      })),
-    ],
+    rounds: 6,
+    sides: kinds.map((k) => ({ name: k.name, run: async () => ownProcesses(await k.all.next()) })),
+    close: async () => {
+      for (const k of kinds) await k.all.close();
+    },
   };
 }
 
 export async function densityRows(setup: Setup): Promise<Row[]> {
   await importImage(setup.place);
   const counts = setup.quick ? [1, 20] : [1, 10, 100, 500];
-  return [...counts.map((n) => row(setup, n)), processRow(setup)];
+  return [...counts.map((n) => memoryRow(setup, n)), processRow(setup)];
 }

@@ -1,6 +1,6 @@
 /** What a start costs, beside the floor and other runtimes. */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -210,6 +210,20 @@ function coldRow(setup: Setup, timed: (argv: () => string[], by?: Timer) => () =
   };
 }
 
+/** A program that ends when it is told to: pid 1 of a container does so only where it says so itself. */
+const WILLING = ['sh', '-c', 'trap "exit 0" TERM; sleep 1000000 & wait'];
+
+/** Until the shell has set its trap: /proc says which signals it catches. */
+async function trapped(pid: number): Promise<void> {
+  const TERM = 1n << 14n;
+  for (let i = 0; i < 1000; i++) {
+    const caught = /^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    if (BigInt(`0x${caught ?? '0'}`) & TERM) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error('the program to be stopped sets no trap');
+}
+
 /** From asking a program to end until it is gone with all that held it. */
 function stopRow(setup: Setup): Row {
   const { place, timer } = setup;
@@ -239,9 +253,9 @@ function stopRow(setup: Setup): Row {
             rootfs: place.rootfs,
             root: place.root,
             state: place.state,
-            init: true,
-            command: ['sleep', '1000000'],
+            command: WILLING,
           });
+          await trapped(sandbox.pid);
           const taken = await elapsed(async () => {
             sandbox.kill('SIGTERM');
             await sandbox.wait();
@@ -253,8 +267,10 @@ function stopRow(setup: Setup): Row {
       {
         name: 'nsbox stop',
         run: async () => {
-          const run = ['run', '-d', '--rm', '--init', '--network', 'none', 'bench', 'sleep', '1000000'];
+          const run = ['run', '-d', '--rm', '--network', 'none', 'bench', ...WILLING];
           const { last } = await timer.run(commandLine(place, ...run));
+          const pid = await timer.output(commandLine(place, 'inspect', '--format', '{{.State.Pid}}', last));
+          await trapped(Number(pid));
           return (await timer.run(commandLine(place, 'stop', last))).wall;
         },
       },
@@ -262,11 +278,13 @@ function stopRow(setup: Setup): Row {
         (e): Side => ({
           name: `${e.name} stop`,
           run: async () => {
-            const run = ['run', '-d', '--rm', '--init', '--network=none', ...e.options];
+            const run = ['run', '-d', '--rm', '--network=none', ...e.options];
             const { last } = await e.timer.run([
               ...[...e.client, ...run, ...e.image(place.rootfs)],
-              ...['sleep', '1000000'],
+              ...WILLING,
             ]);
+            const pid = await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', last]);
+            await trapped(Number(pid));
             return (await e.timer.run([...e.client, 'stop', last])).wall;
           },
         }),
