@@ -8,17 +8,17 @@
  */
 import { rmSync, watch } from 'node:fs';
 import { makeContext, monotonicMs } from '../../base/index.js';
-import { listLinks, Netlink, nft, processStat } from '../../kernel/index.js';
+import { nft, processStat } from '../../kernel/index.js';
 import { acquireLock, ensureDirectory, writeFileAtomic, writeRecord } from '../../state/index.js';
 import { hasNames, hostResolver, reachable } from '../files.js';
 import { type NamesPorts, namesPortsFile } from '../firewall.js';
 import { kernelNames, settingsDirectory } from '../paths.js';
 import { needsRelay, publishes } from '../rules.js';
-import { hasEnded, listSettings } from '../settings.js';
 import { readNetwork } from '../store.js';
 import type { NetworkSettings } from '../types.js';
 import { answer } from './answer.js';
 import { spawnNames } from './client.js';
+import { Records } from './records.js';
 import { openRelay, type Relay } from './relay.js';
 import { type NamesServer, serve } from './server.js';
 import { namesLock, namesPid, namesReady } from './state.js';
@@ -36,12 +36,7 @@ let table = new NameTable([]);
 const servers = new Map<string, NamesServer>();
 const relays = new Map<string, Relay>();
 
-/** Containers whose links exist, or which are just being wired. */
-function running(): NetworkSettings[] {
-  using host = new Netlink();
-  const links = new Set(listLinks(host).map((l) => l.name));
-  return listSettings(ctx).filter((s) => s.endpoints.length > 0 && !hasEnded(ctx, s, links));
-}
+const records = new Records(ctx);
 
 function upstreamOf(settings: NetworkSettings): readonly string[] {
   if (settings.dns.length) return settings.dns;
@@ -55,6 +50,7 @@ function wanted(all: readonly NetworkSettings[]) {
   const ports = new Map<string, Parameters<typeof openRelay>[0]>();
   for (const settings of all) {
     for (const endpoint of settings.endpoints) {
+      if (gateways.has(endpoint.networkId)) continue;
       const address = endpoint.ipv4?.gateway ?? endpoint.ipv6?.gateway;
       const device = hasNames(endpoint) ? readNetwork(ctx, endpoint.network)?.device : undefined;
       if (device && address) gateways.set(endpoint.networkId, { address, device });
@@ -77,8 +73,8 @@ function wanted(all: readonly NetworkSettings[]) {
 const serving = new Map<string, string>();
 
 /** Opens and closes until what is served is what is wanted. */
-async function settle(): Promise<boolean> {
-  const all = running();
+async function settle(links: boolean): Promise<boolean> {
+  const all = records.running(links);
   table = new NameTable(all);
   const { gateways, ports } = wanted(all);
   for (const [id, server] of servers) {
@@ -146,7 +142,7 @@ function redirect(gateways: Map<string, { device: string }>): void {
 
 /** The bridge of a network that is just being made has no address yet: soon it has. */
 function retry(what: string, error: unknown): void {
-  if ((error as NodeJS.ErrnoException).code === 'EADDRNOTAVAIL') setTimeout(() => void look(), 10);
+  if ((error as NodeJS.ErrnoException).code === 'EADDRNOTAVAIL') setTimeout(() => void look(true), 10);
   else complain(what, error);
 }
 
@@ -164,23 +160,29 @@ let working = false;
 let again = false;
 let idleSince = monotonicMs();
 
-async function look(): Promise<void> {
+/**
+ * Looks at the records, and a second time where they changed meanwhile. Between two looks as much time goes by as one
+ * took: questions are answered also while hundreds of containers start.
+ * @param links true for a look at the links as well
+ */
+async function look(links: boolean): Promise<void> {
   if (working) {
     again = true;
     return;
   }
   working = true;
+  const began = monotonicMs();
   try {
-    do {
-      again = false;
-      if (await settle()) idleSince = monotonicMs();
-    } while (again);
+    again = false;
+    if (await settle(links)) idleSince = monotonicMs();
   } catch (error) {
     complain('cannot read the records', error);
-  } finally {
-    working = false;
   }
   if (monotonicMs() - idleSince > LINGER) end();
+  setTimeout(() => {
+    working = false;
+    if (again) void look(false);
+  }, monotonicMs() - began);
 }
 
 function end(): void {
@@ -199,10 +201,10 @@ async function main(): Promise<void> {
   process.on('SIGHUP', () => undefined);
   process.on('SIGUSR2', () => void spawnNames(ctx).finally(() => process.exit(0)));
   process.on('uncaughtException', (error) => complain('unexpected', error));
-  watch(settingsDirectory(ctx), () => void look());
+  watch(settingsDirectory(ctx), () => void look(false));
   process.once('exit', () => lock[Symbol.dispose]()); // and in sight until then
-  setInterval(() => void look(), LOOK);
-  await look();
+  setInterval(() => void look(true), LOOK);
+  await look(true);
 }
 
 void main();
