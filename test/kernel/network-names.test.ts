@@ -119,13 +119,13 @@ if (ownNetwork(import.meta.filename)) {
     const first = pid();
     const supervisor = parentOf(first)!;
     process.kill(first, 'SIGKILL');
-    await eventually('another answers', () => pid() !== first && answers());
+    await eventually('another answers', () => pid() !== first && answers(), 20_000);
     assert.equal(parentOf(pid()), supervisor);
     // Without its supervisor it makes room for another pair.
     const second = pid();
     process.kill(supervisor, 'SIGKILL');
-    await eventually('another pair', () => pid() !== second && processes().length === 2);
-    await eventually('which answers', answers);
+    await eventually('another pair', () => pid() !== second && processes().length === 2, 20_000);
+    await eventually('which answers', answers, 20_000);
     // Both killed at once: the next container starts them.
     const both = processes().map(([p]) => p);
     rig.here.run('kill', '-9', ...both.map(String));
