@@ -53,8 +53,11 @@ export type CgroupStep = { op: 'mkdir'; path: string } | CgroupWrite;
 export interface CgroupOptions {
   /** What happens to a limit that no hierarchy here enforces. Default `error` (--force-limits=warn). */
   onUnenforceable?: 'error' | 'warn' | undefined;
-  /** Groups for figures even without limits (memory, block IO, pids). Default true. */
-  statistics?: boolean | undefined;
+  /**
+   * Groups for figures even without limits: those that nsbox reads. `all`: also those that cgroup2 answers for nsbox but
+   * an engine above reads from v1 (`docker stats` has cpu time from cpuacct, processes from pids). Default true.
+   */
+  statistics?: boolean | 'all' | undefined;
   /** `update` writes values equal to the default too, since the group may hold another. */
   update?: boolean | undefined;
   /** Reads a cgroup file, to respect what an existing v1 cpuset parent already has; absent: none is there. */
@@ -287,8 +290,9 @@ function add(plan: CgroupPlan, write: CgroupWrite): void {
  * v1 groups that a container gets without any limit: for figures that v1 alone knows (cpu time is in cgroup2's
  * cpu.stat), and cpu, since weights are shares among siblings.
  */
-function legacyStatistics(facts: CgroupFacts): string[] {
-  return ['cpu', 'memory', 'blkio', ...(facts.unified ? [] : ['cpuacct', 'pids'])].filter((c) => facts.v1[c]);
+function legacyStatistics(facts: CgroupFacts, all: boolean): string[] {
+  const more = facts.unified && !all ? [] : ['cpuacct', 'pids'];
+  return ['cpu', 'memory', 'blkio', ...more].filter((c) => facts.v1[c]);
 }
 
 function planLegacy(
@@ -298,7 +302,9 @@ function planLegacy(
   options: CgroupOptions,
 ): void {
   const wanted = new Set(limits.keys());
-  if (options.statistics !== false) for (const c of legacyStatistics(facts)) wanted.add(c);
+  if (options.statistics !== false) {
+    for (const c of legacyStatistics(facts, options.statistics === 'all')) wanted.add(c);
+  }
   // Without cgroup2 the freezer is what pauses, and what kills at once.
   if (!facts.unified && facts.v1['freezer']) wanted.add('freezer');
   for (const controller of [...wanted].sort()) {

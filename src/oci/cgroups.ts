@@ -50,7 +50,7 @@ export function planGroups(
   host: HostFacts,
 ): CgroupPlan {
   if (!scope) readyCgroups(host.cgroup);
-  return planCgroup(withDefaultDevices(spec.linux?.resources), path, host);
+  return planCgroup(withDefaultDevices(spec.linux?.resources), path, host, { statistics: 'all' });
 }
 
 function withDefaultDevices(resources: SpecResources | undefined): SpecResources | undefined {

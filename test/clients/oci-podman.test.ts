@@ -13,24 +13,14 @@ const world = new OciWorld();
 
 const RUN = ['run', '--network', 'none', ...podmanLimits()];
 
+const GLOBAL = [
+  ...['--root', path.join(directory, 'root'), '--runroot', path.join(directory, 'runroot')],
+  ...['--tmpdir', path.join(directory, 'tmp'), '--cgroup-manager', 'cgroupfs', '--events-backend', 'file'],
+  ...['--storage-driver', 'overlay', '--runtime', NSBOX_OCI],
+];
+
 function podman(...args: string[]): { code: number | null; stdout: string; stderr: string } {
-  const r = spawnSync(
-    'podman',
-    [
-      ...['--root', path.join(directory, 'root'), '--runroot', path.join(directory, 'runroot')],
-      ...[
-        '--tmpdir',
-        path.join(directory, 'tmp'),
-        '--cgroup-manager',
-        'cgroupfs',
-        '--events-backend',
-        'file',
-      ],
-      ...['--storage-driver', 'overlay', '--runtime', NSBOX_OCI],
-      ...args,
-    ],
-    { encoding: 'utf8', timeout: 60_000 },
-  );
+  const r = spawnSync('podman', [...GLOBAL, ...args], { encoding: 'utf8', timeout: 60_000 });
   return { code: r.status, stdout: r.stdout, stderr: r.stderr };
 }
 
@@ -96,9 +86,43 @@ test('a life: run -d, exec, logs, top, pause, stop, start, rm', { skip }, () => 
   assert.equal(podman('rm', 'life').code, 0);
 });
 
-test('-t has a terminal', { skip }, () => {
+test('-t has a terminal, of run and of exec; -it takes what is typed', { skip }, () => {
   const tty = podman(...RUN, '-t', '--rm', 'box', 'sh', '-c', 'tty; echo done');
   assert.match(tty.stdout, /\/dev\/pts\/0\r\ndone\r\n/);
+  const words = ['podman', ...GLOBAL, ...RUN, '-it', '--rm', 'box', 'sh'].join(' ');
+  const typed = spawnSync('script', ['-qec', `stty rows 31 cols 97; ${words}`, '/dev/null'], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    input: 'stty size\necho $((6 * 7))\nexit 6\n',
+  });
+  assert.equal(typed.status, 6, typed.stdout + typed.stderr);
+  assert.match(typed.stdout, /\n42\r?\n/);
+  assert.equal(podman(...RUN, '-d', '--name', 'screen', 'box', 'sleep', '100').code, 0);
+  assert.match(podman('exec', '-t', 'screen', 'tty').stdout, /^\/dev\/pts\/\d+\r\n$/);
+  assert.equal(podman('rm', '-f', '-t', '0', 'screen').code, 0);
+});
+
+test('--init: the init that podman names is process 1', { skip }, () => {
+  // Debian's podman recommends catatonit, which isn't everywhere; --init-path takes any init. This one says so.
+  const init = path.join(directory, 'init');
+  writeFileSync(init, '#!/bin/sh\necho init of podman\n[ "$1" = -- ] && shift\n"$@"\n', { mode: 0o755 });
+  const r = podman(...RUN, '--rm', '--init', '--init-path', init, 'box', 'sh', '-c', 'echo $PPID; exit 3');
+  assert.deepEqual({ code: r.code, stdout: r.stdout }, { code: 3, stdout: 'init of podman\n1\n' }, r.stderr);
+});
+
+test('cp and update of what runs', { skip }, () => {
+  const started = podman(...RUN, '-d', '--name', 'figures', '-m', '64m', 'box', 'sleep', '100');
+  assert.equal(started.code, 0, started.stderr);
+  writeFileSync(path.join(directory, 'sent'), 'sent\n');
+  assert.equal(podman('cp', path.join(directory, 'sent'), 'figures:/data/sent').code, 0);
+  assert.equal(podman('exec', 'figures', 'cat', '/data/sent').stdout, 'sent\n');
+  assert.equal(podman('cp', 'figures:/etc/passwd', path.join(directory, 'got')).code, 0);
+  assert.match(readFileSync(path.join(directory, 'got'), 'utf8'), /^root:/);
+  const updated = podman('update', '-m', '96m', 'figures');
+  assert.equal(updated.code, 0, updated.stderr);
+  const limit = 'cat $(ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null)';
+  assert.equal(podman('exec', 'figures', 'sh', '-c', limit).stdout, `${96 << 20}\n`);
+  assert.equal(podman('rm', '-f', '-t', '0', 'figures').code, 0);
 });
 
 test('volumes, read-only, limits, capabilities, users, user namespaces', { skip }, () => {

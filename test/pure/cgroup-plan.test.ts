@@ -103,6 +103,12 @@ test('hybrid without limits: groups for figures alone, and none where they are n
     without.groups.map((g) => g.hierarchy),
     ['unified'],
   );
+  const all = planCgroup({}, '/nsbox/x', { cgroup: HYBRID }, { statistics: 'all' });
+  assert.deepEqual(
+    all.groups.map((g) => g.hierarchy),
+    ['unified', 'blkio', 'cpu', 'cpuacct', 'memory', 'pids'],
+    'as an engine above reads them',
+  );
 });
 
 test('v1 alone: freezer and co-mounted controllers make one group each', () => {

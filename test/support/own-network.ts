@@ -4,14 +4,26 @@ import { test } from 'node:test';
 
 const MARK = 'NSBOX_TEST_OWN_NETWORK';
 
+export interface OwnNetworkOptions {
+  /** What needs the machine's network, done outside first. Gives the reason why nothing can run, or what the file finds in `prepared`. */
+  first?: () => Promise<{ missing: string } | { ready: string }>;
+  /** Time of the whole file inside, in seconds; 60 by default. */
+  seconds?: number;
+}
+
+/** What `first` made ready, inside. */
+export const prepared = (): string => process.env[MARK] ?? '';
+
 /**
  * Runs a test file in network, pid and mount namespaces of its own, so that the machine's network stays untouched and
  * every process it leaves dies with it: `if (ownNetwork(import.meta.filename)) { test(…) … }`. Outside it runs itself
  * again inside and repeats each verdict.
  */
-export function ownNetwork(file: string): boolean {
+export function ownNetwork(file: string, options: OwnNetworkOptions = {}): boolean {
   if (process.env[MARK]) return true;
   test('in a network of its own', async (t) => {
+    const first = (await options.first?.()) ?? { ready: '1' };
+    if ('missing' in first) return t.skip(first.missing);
     const child = spawn(
       'unshare',
       [
@@ -25,11 +37,11 @@ export function ownNetwork(file: string): boolean {
         'private',
         process.execPath,
         '--test-reporter=tap',
-        '--test-timeout=60000',
+        `--test-timeout=${(options.seconds ?? 60) * 1000}`,
         '--test',
         file,
       ],
-      { env: { ...withoutRunner(), [MARK]: '1' }, stdio: ['ignore', 'pipe', 'inherit'] },
+      { env: { ...withoutRunner(), [MARK]: first.ready }, stdio: ['ignore', 'pipe', 'inherit'] },
     );
     let out = '';
     child.stdout.on('data', (d) => {
