@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fromErrno, isErrno, NsboxError } from '../base/index.js';
+import { attachDeviceProgram } from '../kernel/index.js';
 import type { SpecResources } from '../spec/index.js';
+import { deviceProgram } from './device-program.js';
 import type { CgroupPlan, CgroupWrite } from './plan.js';
 import { readUsage } from './stats.js';
 import { type Groups, pidsIn } from './tree.js';
@@ -22,6 +24,23 @@ export function applyUpdate(plan: CgroupPlan, groups: Groups): void {
   }
   joinNewGroups(plan, groups);
   for (const write of inOrder(plan.writes)) tryWrite(write);
+}
+
+/**
+ * Attaches the device program of a container that runs once more, in one step in the place of what is there: somebody
+ * else (systemd at a daemon-reload, where the group is one of its own) may have taken it off or put another beside it.
+ * @param plan made of the rules that the container started with
+ * @throws NsboxError where the kernel refuses the program
+ */
+export function confineDevices(plan: CgroupPlan): void {
+  // The list of a v1 devices group stays with the group.
+  if (plan.devices?.how !== 'bpf' || !existsSync(plan.devices.directory)) return;
+  const { directory, rules } = plan.devices;
+  try {
+    attachDeviceProgram(directory, deviceProgram(rules));
+  } catch (error) {
+    throw fromErrno(`attach the device program to ${directory}`, error, { path: directory });
+  }
 }
 
 function isIn(groups: Groups, file: string): boolean {

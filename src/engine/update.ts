@@ -2,13 +2,14 @@ import { type Context, InvalidError } from '../base/index.js';
 import {
   applyUpdate,
   checkMemoryUpdate,
+  confineDevices,
   encodeChanges,
   findGroups,
   planCgroup,
   updateScope,
 } from '../cgroup/index.js';
-import { type ResourceRequest, resourcesFromRequest, type SpecResources } from '../spec/index.js';
-import { acquireLock, writeFileAtomic } from '../state/index.js';
+import { type ResourceRequest, resourcesFromRequest, type Spec, type SpecResources } from '../spec/index.js';
+import { acquireLock, readRecord, writeFileAtomic } from '../state/index.js';
 import { readContainer, writeContainer } from './containers.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
@@ -24,7 +25,8 @@ export interface ContainerChanges {
 }
 
 /**
- * Changes limits (at once where the container runs) and the restart policy, and keeps them for the next start.
+ * Changes limits (at once where the container runs) and the restart policy, and keeps them for the next start. The
+ * device program of a container that runs is attached once more, whatever changes.
  * Either all of it holds or, with a limit that the kernel refuses, the record stays as it was.
  * @returns warnings
  * @throws InvalidError for limits that contradict each other; UnsupportedError for one that can't be enforced here
@@ -41,6 +43,7 @@ export async function updateContainer(
   const request = { ...current.request, resources, restart: changes.restart ?? current.request.restart };
   checkRestart(request);
   const warnings = changes.resources ? await apply(ctx, current, resources, changes.resources) : [];
+  restoreDevices(ctx, current);
   writeContainer(ctx, { ...current, request });
   if (changes.restart) await setRestartPolicy(ctx, current, changes.restart);
   return warnings;
@@ -76,6 +79,16 @@ async function apply(
   const file = containerPaths(ctx, record.id).changes;
   writeFileAtomic(file, encodeChanges(all), { durable: false });
   return plan.warnings;
+}
+
+function restoreDevices(ctx: Context, record: ContainerRecord): void {
+  const { status } = stateOf(ctx, record);
+  if (status !== 'running' && status !== 'paused') return;
+  const devices = readRecord<Spec>(containerPaths(ctx, record.id).spec)?.linux?.resources?.devices;
+  if (!devices) return;
+  confineDevices(
+    planCgroup({ devices }, record.cgroup, factsOf(ctx), { onUnenforceable: 'warn', statistics: false }),
+  );
 }
 
 /** The OCI resources that a change writes: whole pairs (memory and swap, quota and period), and resets to no limit. */

@@ -53,6 +53,12 @@ export function planGroups(
   return planCgroup(withDefaultDevices(spec.linux?.resources), path, host, { statistics: 'all' });
 }
 
+/** The device rules of a container alone, for `update`. */
+export function planDeviceRules(spec: Spec, path: string, host: HostFacts): CgroupPlan {
+  const devices = spec.linux?.resources?.devices;
+  return planCgroup(withDefaultDevices(devices && { devices }), path, host, { statistics: false });
+}
+
 function withDefaultDevices(resources: SpecResources | undefined): SpecResources | undefined {
   if (!resources?.devices?.length) return resources;
   const last = resources.devices.at(-1);

@@ -1,10 +1,18 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, fromErrno, InvalidError, UnsupportedError } from '../../base/index.js';
-import { applyUpdate, checkMemoryUpdate, findGroups, planCgroup, updateScope } from '../../cgroup/index.js';
+import {
+  applyUpdate,
+  checkMemoryUpdate,
+  confineDevices,
+  findGroups,
+  planCgroup,
+  updateScope,
+} from '../../cgroup/index.js';
 import { hostFacts } from '../../host/index.js';
 import { parseResources, type SpecResources } from '../../spec/index.js';
 import { checkCount, type Flag, type Parsed, parseArguments } from '../arguments.js';
+import { planDeviceRules } from '../cgroups.js';
 import { load, statusOf } from '../containers.js';
 import type { Runtime } from '../runtime.js';
 import { loadSpec, saveSpec } from '../spec-file.js';
@@ -61,6 +69,7 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   if (record.scope) await updateScope(plan, record.scope);
   applyUpdate(plan, groups);
   const spec = loadSpec(runtime.root, record.id);
+  confineDevices(planDeviceRules(spec, record.cgroup, host));
   spec.linux = { ...spec.linux, resources: merged(spec.linux?.resources ?? {}, resources) };
   saveSpec(runtime.root, record.id, spec);
   return 0;
