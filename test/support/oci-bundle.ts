@@ -31,11 +31,14 @@ export class OciWorld {
   readonly rootfs: string;
   readonly root: string;
   readonly runtime: string;
+  /** Command line in front of the runtime's. */
+  readonly #around: readonly string[];
   readonly #ids = new Set<string>();
   #count = 0;
 
-  constructor(runtime = NSBOX_OCI) {
+  constructor(runtime = NSBOX_OCI, around: readonly string[] = []) {
     this.runtime = runtime;
+    this.#around = around;
     this.directory = mkdtempSync('/tmp/nsbox-test-oci-');
     this.rootfs = path.join(this.directory, 'rootfs');
     this.root = path.join(this.directory, 'run');
@@ -46,6 +49,10 @@ export class OciWorld {
     for (const a of APPLETS.split(' ')) symlinkSync('busybox', path.join(this.rootfs, 'bin', a));
     writeFileSync(path.join(this.rootfs, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     writeFileSync(path.join(this.rootfs, 'etc/group'), 'root:x:0:\n');
+  }
+
+  #argv(args: readonly string[]): string[] {
+    return [...this.#around, this.runtime, '--root', this.root, ...args];
   }
 
   /** A new id, which close() removes. */
@@ -68,7 +75,8 @@ export class OciWorld {
 
   /** Runs the runtime with all of its output read; for commands whose container doesn't outlive them. */
   call(args: readonly string[], options: { cwd?: string; input?: string; timeout?: number } = {}): Result {
-    const r = spawnSync(this.runtime, ['--root', this.root, ...args], {
+    const [program, ...words] = this.#argv(args);
+    const r = spawnSync(program!, words, {
       cwd: options.cwd ?? this.directory,
       input: options.input ?? '',
       encoding: 'utf8',
@@ -80,10 +88,11 @@ export class OciWorld {
 
   /** Runs `create`, with the container's output (and the runtime's) in files that `output` reads. */
   create(id: string, bundle: string, ...args: string[]): Result {
-    const out = openSync(path.join(this.directory, `${id}.out`), 'w');
-    const err = openSync(path.join(this.directory, `${id}.err`), 'w');
+    const out = openSync(this.#file(id, 'out'), 'w');
+    const err = openSync(this.#file(id, 'err'), 'w');
     try {
-      const r = spawnSync(this.runtime, ['--root', this.root, 'create', '--bundle', bundle, ...args, id], {
+      const [program, ...words] = this.#argv(['create', '--bundle', bundle, ...args, id]);
+      const r = spawnSync(program!, words, {
         cwd: this.directory,
         stdio: ['ignore', out, err],
         timeout: 30_000,
@@ -96,11 +105,15 @@ export class OciWorld {
     }
   }
 
+  #file(id: string, stream: string): string {
+    return path.join(this.directory, `${encodeURIComponent(id)}.${stream}`);
+  }
+
   /** What the container (and its create) has written so far. */
   output(id: string): { stdout: string; stderr: string } {
     return {
-      stdout: readFileSync(path.join(this.directory, `${id}.out`), 'utf8'),
-      stderr: readFileSync(path.join(this.directory, `${id}.err`), 'utf8'),
+      stdout: readFileSync(this.#file(id, 'out'), 'utf8'),
+      stderr: readFileSync(this.#file(id, 'err'), 'utf8'),
     };
   }
 
@@ -135,7 +148,8 @@ export class OciWorld {
 
   close(): void {
     for (const id of this.#ids) {
-      spawnSync(this.runtime, ['--root', this.root, 'delete', '-f', id], {
+      const [program, ...words] = this.#argv(['delete', '-f', id]);
+      spawnSync(program!, words, {
         stdio: 'ignore',
         timeout: 20_000,
       });
