@@ -1,11 +1,16 @@
-/** What each verb of the OCI runtime costs, beside runc's, and beside starting Node, which is part of it. */
+/**
+ * What OCI runtimes cost: a container's life verb by verb and as a whole, an exec, and `podman run` on each of them. Node's own
+ * start, which is part of every command of nsbox-oci, is a row of its own.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Row, Side } from '../harness.js';
+import type { Peer } from '../peers.js';
 import type { Setup } from '../setup.js';
 import { REPOSITORY, type Timer } from '../timer.js';
 
 const QUIET = ['nosuid', 'noexec', 'nodev'];
+const OURS = path.join(REPOSITORY, 'bin/nsbox-oci');
 
 function writeBundle(directory: string, rootfs: string): string {
   const bundle = path.join(directory, 'oci-bundle');
@@ -37,21 +42,23 @@ function writeBundle(directory: string, rootfs: string): string {
   return bundle;
 }
 
-/** One runtime, driven through a container's life with only one verb of it measured. */
+/** One runtime, driven through a container's life with some of its verbs measured. */
 class Life {
+  readonly name: string;
   readonly #timer: Timer;
   readonly #prefix: string[];
   readonly #bundle: string;
   #count = 0;
 
-  constructor(timer: Timer, runtime: string, root: string, bundle: string) {
+  constructor(name: string, timer: Timer, runtime: string, root: string, bundle: string) {
+    this.name = name;
     this.#timer = timer;
     this.#prefix = [runtime, '--root', root];
     this.#bundle = bundle;
   }
 
-  /** Nanoseconds of one verb; everything before and after it is done and not counted. */
-  async time(verb: string): Promise<number> {
+  /** Nanoseconds of the verbs asked for, together; what must come before and after them is done and not counted. */
+  async time(verbs: readonly string[]): Promise<number> {
     const id = `bench-${process.pid}-${this.#count++}`;
     const steps: [string, string[]][] = [
       ['create', ['create', '--bundle', this.#bundle, id]],
@@ -62,43 +69,92 @@ class Life {
       ['delete', ['delete', '--force', id]],
     ];
     let taken = 0;
-    for (const [name, args] of steps) {
-      if (!['create', 'start', 'delete', verb].includes(name)) continue;
-      const { wall } = await this.#timer.run([...this.#prefix, ...args]);
-      if (name === verb) taken = wall;
+    try {
+      for (const [name, args] of steps) {
+        if (!['create', 'start', 'delete'].includes(name) && !verbs.includes(name)) continue;
+        const { wall } = await this.#timer.run([...this.#prefix, ...args]);
+        if (verbs.includes(name)) taken += wall;
+      }
+    } catch (error) {
+      await this.#timer.run([...this.#prefix, 'delete', '--force', id]).catch(() => undefined);
+      throw error;
     }
     return taken;
   }
 }
 
-export function ociRows(setup: Setup): Row[] {
-  const { place, timer } = setup;
-  const bundle = writeBundle(place.directory, place.rootfs);
-  const roots: string[] = [];
-  const life = (runtime: string): Life => {
-    const root = path.join(place.directory, `oci-${path.basename(runtime)}`);
-    roots.push(root);
-    return new Life(timer, runtime, root, bundle);
+/** `podman run` on a runtime: podman's own command line, with the runtime named in it. */
+function podmanOn(podman: Peer, runtime: string): () => Promise<number> {
+  return async () => {
+    const [program, ...rest] = podman.argv(['/true']);
+    return (await podman.timer.run([program as string, '--runtime', runtime, ...rest])).wall;
   };
-  const ours = life(path.join(REPOSITORY, 'bin/nsbox-oci'));
-  const runc = setup.peers.peers.some((p) => p.name === 'runc') ? life('/usr/sbin/runc') : undefined;
-  return ['create', 'start', 'state', 'exec', 'kill', 'delete'].map((verb): Row => {
-    const sides: Side[] = [
-      { name: 'node -e 0', run: async () => (await timer.run([process.execPath, '-e', '0'])).wall },
-      { name: 'nsbox-oci', run: () => ours.time(verb) },
-    ];
-    if (runc) sides.push({ name: 'runc', run: () => runc.time(verb) });
-    return {
+}
+
+const TITLES: [id: string, title: string, verbs: string[]][] = [
+  ...['create', 'start', 'state', 'exec', 'kill', 'delete'].map((verb): [string, string, string[]] => [
+    verb,
+    `${verb}, by the OCI runtime`,
+    [verb],
+  ]),
+  ['life', 'create, start and delete, by the OCI runtime', ['create', 'start', 'delete']],
+];
+
+export function ociRows(setup: Setup): Row[] {
+  const { place, timer, peers } = setup;
+  const bundle = writeBundle(place.directory, place.rootfs);
+  const root = (name: string): string => path.join(place.directory, `oci-${name}`);
+  const lives = [new Life('nsbox-oci', timer, OURS, root('nsbox-oci'), bundle)];
+  for (const name of ['crun', 'runc']) {
+    const peer = peers.peers.find((p) => p.name === name);
+    if (peer) lives.push(new Life(name, peer.timer, name, root(name), bundle));
+  }
+  const rounds = setup.quick ? 7 : 25;
+  const node: Side = {
+    name: 'node -e 0',
+    run: async () => (await timer.run([process.execPath, '-e', '0'])).wall,
+  };
+  const rows = TITLES.map(
+    ([id, title, verbs]): Row => ({
       suite: 'oci',
-      id: `oci-${verb}`,
-      title: `${verb}, by the OCI runtime`,
+      id: `oci-${id}`,
+      title,
       unit: 'ns',
-      base: 'node -e 0',
-      rounds: setup.quick ? 7 : 25,
-      sides,
-      close: async () => {
-        if (verb === 'delete') for (const root of roots) rmSync(root, { recursive: true, force: true });
-      },
-    };
+      base: 'nsbox-oci',
+      rounds,
+      sides: lives.map((life) => ({ name: life.name, run: () => life.time(verbs) })),
+    }),
+  );
+  rows.unshift({
+    suite: 'oci',
+    id: 'oci-node',
+    title: "Node's own start, part of every command of nsbox-oci",
+    unit: 'ns',
+    base: node.name,
+    rounds,
+    sides: [
+      node,
+      { name: 'nsbox-oci --version', run: async () => (await timer.run([OURS, '--version'])).wall },
+    ],
   });
+  const podman = peers.peers.find((p) => p.name === 'podman');
+  if (podman) {
+    rows.push({
+      suite: 'oci',
+      id: 'oci-podman',
+      title: 'podman run --rm --network=none, on each runtime',
+      unit: 'ns',
+      base: 'nsbox-oci',
+      rounds: setup.quick ? 5 : 15,
+      sides: lives.map((life) => ({
+        name: life.name,
+        run: podmanOn(podman, life.name === 'nsbox-oci' ? OURS : life.name),
+      })),
+    });
+  }
+  const last = rows.at(-1) as Row;
+  last.close = async () => {
+    for (const life of lives) rmSync(root(life.name), { recursive: true, force: true });
+  };
+  return rows;
 }

@@ -9,10 +9,11 @@ import {
   stringifyJson,
 } from '../../src/spec/index.js';
 import { OCI_DOCUMENTS } from '../support/oci-documents.js';
+import { FIELD_DOCUMENTS } from '../support/oci-documents-linux.js';
 
 const PARSERS = { config: parseSpec, state: parseState, features: parseFeatures };
 
-for (const doc of OCI_DOCUMENTS) {
+for (const doc of [...OCI_DOCUMENTS, ...FIELD_DOCUMENTS]) {
   test(`runtime-spec ${doc.kind}: ${doc.about} is ${doc.good ? 'accepted' : 'refused'}`, async () => {
     const parsing = PARSERS[doc.kind](doc.text);
     if (doc.good) {
