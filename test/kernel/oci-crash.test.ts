@@ -82,16 +82,6 @@ test('ten containers created at once, started at once, killed and deleted at onc
   await nothingLeft(path.basename(world.directory), 'in the end');
 });
 
-test('of ten that create the same id at once, one does', async () => {
-  const id = world.id();
-  const codes = await Promise.all(
-    Array.from({ length: 10 }, () => ended(launch(['create', '--bundle', bundle, id]))),
-  );
-  assert.deepEqual(codes.sort(), ['0', ...Array.from({ length: 9 }, () => '1')]);
-  assert.equal(world.state(id)?.['status'], 'created');
-  await deleted(id, 'after the race');
-});
-
 test('a hundred in a row', async () => {
   const done = world.bundle((s) => {
     s.process!.args = ['true'];

@@ -318,24 +318,6 @@ test('an id in use is refused, and of ten created at once with one id one wins',
   assert.match(world.call(['create', '-b', bundle, id]).stderr, /already exists/);
 });
 
-test('killed at any instant of create, delete --force leaves nothing', async () => {
-  const bundle = world.bundle();
-  for (const delay of [20, 30, 35, 40, 45, 50, 55, 60, 70, 90]) {
-    const id = world.id();
-    const child = spawn(world.runtime, ['--root', world.root, 'create', '-b', bundle, id], {
-      stdio: 'ignore',
-    });
-    const exit = new Promise((resolve) => child.on('exit', resolve));
-    await new Promise((resolve) => setTimeout(resolve, delay));
-    child.kill('SIGKILL');
-    await exit;
-    assert.equal(world.call(['delete', '--force', id]).code, 0);
-    assert.equal(world.state(id), undefined);
-    await world.until(() => leftGroups(id).length === 0, `groups of ${id}, killed after ${delay} ms`);
-    assert.equal(existsSync(path.join(world.root, id)), false);
-  }
-});
-
 test('errors go to the log as one JSON line', () => {
   const log = path.join(world.directory, 'log.json');
   const r = world.call(['--log', log, '--log-format', 'json', 'start', 'nosuch']);
@@ -479,27 +461,6 @@ test('network devices move into the container with their addresses', () => {
   } finally {
     ip('link', 'delete', name);
   }
-});
-
-test('ten containers created at once', async () => {
-  const bundle = world.bundle();
-  const ids = Array.from({ length: 10 }, () => world.id());
-  const codes = await Promise.all(
-    ids.map(
-      (id) =>
-        new Promise<number | null>((resolve) => {
-          spawn(world.runtime, ['--root', world.root, 'create', '-b', bundle, id], { stdio: 'ignore' }).on(
-            'exit',
-            resolve,
-          );
-        }),
-    ),
-  );
-  assert.deepEqual(
-    codes,
-    Array.from({ length: 10 }, () => 0),
-  );
-  for (const id of ids) assert.equal(world.state(id)?.['status'], 'created');
 });
 
 test('a terminal in the foreground: output to the last byte, its size, the exit code', {
