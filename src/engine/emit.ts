@@ -1,5 +1,6 @@
-import { appendFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import type { Context } from '../base/index.js';
+import { tryLock } from '../kernel/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { eventsFile } from './paths.js';
 import type { ContainerRecord } from './records.js';
@@ -50,13 +51,34 @@ export function emitEvent(
   };
   const line = `${JSON.stringify(event)}\n`;
   try {
-    appendFileSync(eventsFile(ctx), line, { mode: 0o600 });
+    append(eventsFile(ctx), line);
   } catch {
     try {
       ensureDirectory(ctx.state);
-      appendFileSync(eventsFile(ctx), line, { mode: 0o600 });
+      append(eventsFile(ctx), line);
     } catch {
       // see above
+    }
+  }
+}
+
+/** Bytes after which the file is renamed to ….1; the monitors do the same (kEventsLimit in native/init). */
+const LIMIT = 1 << 20;
+
+function append(file: string, line: string): void {
+  for (let attempt = 0; ; attempt++) {
+    const fd = openSync(file, 'a', 0o600);
+    try {
+      const open = fstatSync(fd);
+      // Only where it is large is a lock worth its time: one of the writers renames it, the others open the new one.
+      if (attempt < 3 && open.size > LIMIT) {
+        if (tryLock(fd, 'exclusive') && statSync(file).ino === open.ino) renameSync(file, `${file}.1`);
+        continue;
+      }
+      writeSync(fd, line);
+      return;
+    } finally {
+      closeSync(fd);
     }
   }
 }
