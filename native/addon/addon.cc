@@ -15,6 +15,7 @@ void RegisterSeccomp(Napi::Env env, Napi::Object& exports);
 void RegisterProcess(Napi::Env env, Napi::Object& exports);
 void RegisterNetlink(Napi::Env env, Napi::Object& exports);
 void RegisterNvml(Napi::Env env, Napi::Object& exports);
+void RegisterQuota(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
@@ -31,6 +32,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterProcess(env, exports);
   nsbox::RegisterNetlink(env, exports);
   nsbox::RegisterNvml(env, exports);
+  nsbox::RegisterQuota(env, exports);
   return exports;
 }
 

@@ -40,6 +40,8 @@ static int ProbeOverlayLower(int directory, bool by_fd) {
   Fd context(SysFsopen("overlay"));
   if (!context.ok()) return errno;
   if (by_fd) return ErrnoOf(SysFsconfig(context.get(), kFsconfigFd, "lowerdir+", nullptr, directory));
+  // Before Linux 6.5 overlay takes options the old way: any text is kept, and refused at the mount.
+  if (SysFsconfig(context.get(), kFsconfigString, "nsbox", "1", 0) == 0) return EINVAL;
   return ErrnoOf(SysFsconfig(context.get(), kFsconfigString, "lowerdir+", "/", 0));
 }
 

@@ -7,4 +7,5 @@ export * from './ids.js';
 export * from './package-root.js';
 export * from './random.js';
 export * from './signals.js';
+export * from './size.js';
 export * from './stack.js';

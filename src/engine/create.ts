@@ -22,7 +22,7 @@ import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
 import { groupPathFor, withManager } from './scope.js';
 import { specOf } from './spec-of.js';
-import { checkStorageOptions } from './storage-opt.js';
+import { checkStorageOptions, limitLayer } from './storage-opt.js';
 import { openVolumes } from './volumes.js';
 
 /** An image as the engine needs it: who it is, its config and its unpacked layers. */
@@ -96,6 +96,7 @@ export async function createContainer(
     name = request.name ?? claimRandomName(ctx, id);
     idRange = ownIdRange(ctx, request, id);
     makeLayer(paths, idRange);
+    const project = limitLayer(request, id, [paths.upper, paths.work]);
     const mounts = await resolveMounts(ctx, request, image?.config, id);
     anonymous = mounts.filter((m) => m.anonymous).map((m) => m.name!);
     const record: ContainerRecord = {
@@ -109,6 +110,7 @@ export async function createContainer(
       mounts,
       argv: processArgs(request, image?.config),
       cgroup: groupPathFor(id, request),
+      project,
     };
     if (!options.startsNow) await check(ctx, record, image);
     // With --rm nothing outlives a power loss: no need to wait for the disk.

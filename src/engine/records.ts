@@ -34,6 +34,8 @@ export interface ContainerRecord {
   argv: string[];
   /** Path of the cgroup below the hierarchy's root, e.g. /nsbox/<id>. */
   cgroup: string;
+  /** Project of its writable layer, with --storage-opt size=. */
+  project?: number | undefined;
   /** Set while `rm` is at work; recovery finishes it. */
   removing?: boolean | undefined;
 }

@@ -19,6 +19,8 @@ export interface RemoveOptions {
   volumes?: boolean | undefined;
 }
 
+import { releaseProject } from './storage-opt.js';
+
 /**
  * Removes a container: processes, cgroups, addresses, writable layer, record, claims. Marked first, so that a crash
  * half-way is finished by recover().
@@ -69,6 +71,7 @@ export async function finishRemoval(ctx: Context, record: ContainerRecord, volum
   release(path.join(namesDirectory(ctx), record.name), record.id);
   if (record.idRange) release(path.join(idsDirectory(ctx), String(record.idRange.start)), record.id);
   await removeTree(paths.data);
+  releaseProject(ctx, record.project);
   if (anonymous.length > 0) {
     await openVolumes(ctx).removeAnonymous(
       anonymous.map((m) => m.name!),

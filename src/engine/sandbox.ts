@@ -23,7 +23,7 @@ import { idsDirectory, sandboxesDirectory } from './paths.js';
 import { layersReader } from './rootfs-reader.js';
 import { groupPathFor, scopeOf, withManager } from './scope.js';
 import { specOf } from './spec-of.js';
-import { checkStorageOptions } from './storage-opt.js';
+import { checkStorageOptions, limitLayer } from './storage-opt.js';
 
 /** What a sandbox is made from: a directory, or an image's layers. */
 export interface SandboxRoot {
@@ -93,6 +93,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     const work = path.join(directory, 'work');
     mkdirSync(upper, 0o755);
     mkdirSync(work, 0o700);
+    limitLayer(request, id, [upper, work]);
     if (idRange) {
       chownSync(upper, idRange.start, idRange.start);
       chownSync(work, idRange.start, idRange.start);

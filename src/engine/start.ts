@@ -21,6 +21,7 @@ import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
 import { scopeOf } from './scope.js';
 import { specOf } from './spec-of.js';
+import { keepProject } from './storage-opt.js';
 
 export interface StartOptions {
   /** Called once the monitor has been started: what the caller does here costs no time. */
@@ -253,6 +254,7 @@ async function startLocked(
   rmSync(paths.exitAside, { force: true });
   rmSync(paths.work, { recursive: true, force: true }); // a volatile overlay that was not ended cleanly refuses its old one
   mkdirSync(paths.work, 0o700);
+  keepProject(paths.work, record.project);
   if (record.idRange) chownSync(paths.work, record.idRange.start, record.idRange.start);
 
   if (!scopeOf(record)) readyCgroups(factsOf(ctx).cgroup); // with systemd its root is systemd's business

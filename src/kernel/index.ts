@@ -11,6 +11,7 @@ export * from './nftables.js';
 export * from './nvml.js';
 export * from './probe.js';
 export * from './process.js';
+export * from './quota.js';
 export * from './rtnetlink.js';
 export * from './seccomp.js';
 export * from './terminal.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { filterBoolean, matches, matchesLabels, parseFilters } from '../../src/base/index.js';
+import { filterBoolean, matches, matchesLabels, parseBytes, parseFilters } from '../../src/base/index.js';
 import { printInspect, printList } from '../../src/cli/format/list.js';
 import { alignTable } from '../../src/cli/format/table.js';
 import { compileTemplate } from '../../src/cli/format/template.js';
@@ -9,7 +9,6 @@ import {
   binarySize,
   humanDuration,
   humanSize,
-  parseBytes,
   parseSeconds,
 } from '../../src/cli/format/units.js';
 import type { Io } from '../../src/cli/io.js';

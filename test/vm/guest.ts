@@ -6,6 +6,7 @@ import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
 import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
+import { checkQuota, noQuotas } from '../support/storage-quota.js';
 import { noSystemd, SystemdHost } from '../support/systemd-host.js';
 
 /**
@@ -99,6 +100,14 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
   }
   await place[Symbol.asyncDispose]();
+  for (const type of ['ext4', 'xfs'] as const) {
+    const effect: Effect = {
+      name: `--storage-opt size= on ${type}: the layer is full at its size`,
+      skip: () => noQuotas(type),
+      run: async () => checkQuota(type),
+    };
+    process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
+  }
   for (const result of await withSystemd()) process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 

@@ -1,7 +1,6 @@
 import path from 'node:path';
-import { InvalidError, UnsupportedError } from '../../base/index.js';
+import { InvalidError, parseBytes, UnsupportedError } from '../../base/index.js';
 import type { MountRequest } from '../../spec/index.js';
-import { parseBytes } from '../format/units.js';
 import { csvPairs, splitOnce } from './lists.js';
 
 /** The grammars of `-v`, `--mount` and `--tmpfs`. */

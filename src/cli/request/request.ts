@@ -1,8 +1,7 @@
 import path from 'node:path';
-import { type Context, InvalidError } from '../../base/index.js';
+import { type Context, InvalidError, parseBytes } from '../../base/index.js';
 import { type ContainerRequest, emptyRequest } from '../../spec/index.js';
 import type { FlagValues, Input } from '../command.js';
-import { parseBytes } from '../format/units.js';
 import type { createFlags } from './flags.js';
 import { parseEnv, parseLabels, parseMap } from './lists.js';
 import { parseMount, parseTmpfs, parseVolume } from './mounts.js';
