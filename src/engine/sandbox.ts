@@ -2,9 +2,11 @@ import { chownSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
 import {
+  type Groups,
   launchCgroup,
   makeScope,
   planCgroup,
+  plannedGroups,
   readyCgroups,
   reportFiles,
   superviseScope,
@@ -46,6 +48,8 @@ export interface Sandbox extends Launched {
   spec: Spec;
   /** Path of its group below the hierarchies. */
   cgroup: string;
+  /** The groups themselves. */
+  groups: Groups;
   idRange: { start: number; size: number } | undefined;
 }
 
@@ -73,7 +77,8 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   checkStorageOptions(request, host);
   const id = newId();
   const directory = path.join(sandboxesDirectory(ctx), id);
-  const ownIds = needsHostIds(request) === undefined && host.userns.available;
+  const ownIds =
+    needsHostIds(request) === undefined && host.userns.available && host.features.idmappedLower.have;
   let lock: number | undefined;
   let idRange: { start: number; size: number } | undefined;
   let networked = false;
@@ -180,7 +185,15 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
           return report;
         })
       : launched.exit;
-    return { ...launched, exit, id, spec, idRange, cgroup: spec.linux!.cgroupsPath! };
+    return {
+      ...launched,
+      exit,
+      id,
+      spec,
+      idRange,
+      cgroup: spec.linux!.cgroupsPath!,
+      groups: plannedGroups(groups),
+    };
   } catch (error) {
     await undo();
     throw error;

@@ -82,7 +82,7 @@ export type FeatureName =
   | 'newMountApi' // fsopen, fsmount, open_tree, move_mount, 5.2
   | 'mountSetattr' // 5.12
   | 'idmappedRoot' // idmapped mounts of the filesystem under ctx.root
-  | 'idmappedLower' // overlay takes idmapped lower layers, 5.19
+  | 'idmappedLower' // overlay takes idmapped lower layers that are attached nowhere, 6.15
   | 'idmappedTmpfs' // 6.3
   | 'overlayLowerFd' // fsconfig SET_FD lowerdir+, 6.13
   | 'overlayLowerString' // fsconfig SET_STRING lowerdir+, 6.7

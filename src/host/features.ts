@@ -26,7 +26,8 @@ export function probeFeatures(
     newMountApi: all(known(probes.fsopen), known(probes.openTree), known(probes.moveMount)),
     mountSetattr: known(probes.mountSetattr),
     idmappedRoot: works(probeIdmap(directory)),
-    idmappedLower: since(5, 19),
+    // Overlay takes idmapped layers since 5.19, but clones none that is attached nowhere before 6.15.
+    idmappedLower: since(6, 15),
     idmappedTmpfs: since(6, 3),
     overlayLowerFd: works(probes.overlayLowerFd ?? 'ENOENT'),
     overlayLowerString: works(probes.overlayLowerString ?? 'ENOENT'),

@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { type Context, InvalidError, makeContext, monotonicMs, NsboxError } from '../base/index.js';
+import { type Groups, readNetwork, readUsage } from '../cgroup/index.js';
 import {
   type Sandbox as EngineSandbox,
   execInTarget,
@@ -13,7 +14,7 @@ import {
 } from '../engine/index.js';
 import { closeFd, type ExitReport, makePipe } from '../kernel/index.js';
 import { type SandboxOptions, toRequest } from './options.js';
-import { type Usage, usageOf } from './usage.js';
+import { type Figures, type Usage, usageOf } from './usage.js';
 
 /** How a program ended. */
 export interface ExitStatus {
@@ -39,6 +40,11 @@ export interface Process {
 /** A running sandbox. `await using` ends it with the scope; so does the end of this process. */
 export interface Sandbox extends Process, AsyncDisposable {
   readonly id: string;
+  /**
+   * What it uses now: CPU (and how often it was throttled), memory, processes, block IO by device, network by interface,
+   * pressure, and what its limits refused or killed. A few reads of kernel files; zeros once it has ended.
+   */
+  figures(): Figures;
   /** Runs a further program in it. @throws NsboxError COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE */
   exec(command: readonly string[] | string, options?: ExecOptions): Promise<Process>;
 }
@@ -76,7 +82,7 @@ function makePipes(): Pipes {
   };
 }
 
-function processOf(launched: Launched, pipes: Pipes, started: number): Process {
+function processOf(launched: Launched, pipes: Pipes, started: number, groups?: Groups): Process {
   let status: Promise<ExitStatus> | undefined;
   return {
     ...pipes.streams,
@@ -87,7 +93,7 @@ function processOf(launched: Launched, pipes: Pipes, started: number): Process {
       launched.monitor.signal(number);
     },
     wait: () => {
-      status ??= launched.exit.then((report) => statusOf(report, started));
+      status ??= launched.exit.then((report) => statusOf(report, started, groups));
       return status;
     },
   };
@@ -95,14 +101,14 @@ function processOf(launched: Launched, pipes: Pipes, started: number): Process {
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
-function statusOf(report: ExitReport | undefined, started: number): ExitStatus {
+function statusOf(report: ExitReport | undefined, started: number, groups?: Groups): ExitStatus {
   if (!report) {
     return { exitCode: null, signal: 'SIGKILL', usage: usageOf(undefined, started) };
   }
   const signal = report.signal
     ? ((SIGNAL_NAMES.get(report.signal) ?? `SIG${report.signal}`) as NodeJS.Signals)
     : null;
-  return { exitCode: signal ? null : report.code, signal, usage: usageOf(report, started) };
+  return { exitCode: signal ? null : report.code, signal, usage: usageOf(report, started, groups) };
 }
 
 /** The context of a call's options. */
@@ -154,10 +160,11 @@ export async function create(options: SandboxOptions): Promise<Sandbox> {
     throw error;
   }
   pipes.handedOver();
-  const own = processOf(sandbox, pipes, started);
+  const own = processOf(sandbox, pipes, started, sandbox.groups);
   return {
     ...own,
     id: sandbox.id,
+    figures: () => ({ ...readUsage(sandbox.groups), network: readNetwork(sandbox.pid) }),
     exec: async (command, execOptions = {}) => {
       const execPipes = makePipes();
       const begun = monotonicMs();

@@ -1,4 +1,11 @@
 import { monotonicMs } from '../base/index.js';
+import {
+  type Usage as CgroupUsage,
+  type Groups,
+  type IoUsage,
+  type NetworkUsage,
+  usageOfReport,
+} from '../cgroup/index.js';
 import type { ExitReport } from '../kernel/index.js';
 
 /** What a program used: rusage of its first process and its children, and figures of its cgroup where it had one. */
@@ -12,18 +19,42 @@ export interface Usage {
   maxRss: number;
   minorFaults: number;
   majorFaults: number;
+  /**
+   * Figures of its cgroup, of all its processes. Those of memory, processes and block IO are there where a limit brought
+   * the controller in.
+   */
   cgroup?: {
-    /** Milliseconds of CPU of all its processes. */
+    /** Milliseconds of CPU, in all, and as the program and for it in the kernel. */
     cpuTime?: number;
+    userTime?: number;
+    systemTime?: number;
+    /** How often, and for how many milliseconds, `cpus` held it back. */
+    throttledPeriods?: number;
+    throttledTime?: number;
     /** Bytes: the most that was in use at once. */
     memoryPeak?: number;
     /** Processes killed for want of memory. */
     oomKills?: number;
+    /** Times that memory.high throttled it. */
+    memoryHigh?: number;
+    /** Forks refused by the limit of processes. */
+    forksRefused?: number;
+    /** Bytes and requests, by device. */
+    io?: IoUsage[];
   };
 }
 
-/** Figures of an exit report. */
-export function usageOf(report: ExitReport | undefined, started: number): Usage {
+/** Figures of a sandbox that runs, as the kernel counts them at this moment. */
+export interface Figures extends CgroupUsage {
+  /** By interface, without the loopback. */
+  network: NetworkUsage[];
+}
+
+/**
+ * Figures of an exit report.
+ * @param groups those of the program; absent: it ran in those of another
+ */
+export function usageOf(report: ExitReport | undefined, started: number, groups?: Groups): Usage {
   const usage: Usage = {
     wallTime: monotonicMs() - started,
     userTime: (report?.userTime ?? 0) / 1000,
@@ -32,17 +63,25 @@ export function usageOf(report: ExitReport | undefined, started: number): Usage 
     minorFaults: report?.minorFaults ?? 0,
     majorFaults: report?.majorFaults ?? 0,
   };
-  const files = Object.entries(report?.files ?? {});
-  if (files.length === 0) return usage;
-  const text = (name: string) => files.find(([file]) => file.endsWith(`/${name}`))?.[1];
-  const number = (match: RegExpExecArray | null) => (match ? Number(match[1]) : undefined);
-  const cpu = number(/^usage_usec (\d+)/m.exec(text('cpu.stat') ?? ''));
-  const peak = text('memory.peak') ?? text('memory.max_usage_in_bytes');
-  const oom = number(/^oom_kill (\d+)/m.exec(text('memory.events') ?? text('memory.oom_control') ?? ''));
+  const files = new Map(Object.entries(report?.files ?? {}));
+  if (files.size === 0 || !groups) return usage;
+  const has = (name: string) => [...files.keys()].some((file) => file.endsWith(`/${name}`));
+  const { cpu, memory, io, events } = usageOfReport(groups, files);
+  const counted = has('memory.events') || has('memory.oom_control');
   usage.cgroup = {
-    ...(cpu === undefined ? {} : { cpuTime: cpu / 1000 }),
-    ...(peak === undefined ? {} : { memoryPeak: Number(peak) }),
-    ...(oom === undefined ? {} : { oomKills: oom }),
+    ...(has('cpu.stat') || has('cpuacct.usage')
+      ? {
+          cpuTime: cpu.usageUsec / 1000,
+          userTime: cpu.userUsec / 1000,
+          systemTime: cpu.systemUsec / 1000,
+          throttledPeriods: cpu.throttledPeriods,
+          throttledTime: cpu.throttledUsec / 1000,
+        }
+      : {}),
+    ...(counted && memory.peak !== null ? { memoryPeak: memory.peak } : {}),
+    ...(counted ? { oomKills: events.oomKill, memoryHigh: events.memoryHigh } : {}),
+    ...(has('pids.events') ? { forksRefused: events.pidsMax } : {}),
+    ...(has('io.stat') || has('blkio.throttle.io_service_bytes_recursive') ? { io } : {}),
   };
   return usage;
 }

@@ -27,6 +27,37 @@ describe('library: run', { skip }, () => {
     assert.ok(r.usage.maxRss > 100_000 && r.usage.wallTime > 0);
   });
 
+  test('figures of a sandbox that runs, and what its limits did in its usage', async () => {
+    const busy = await create({
+      ...box.options,
+      command: ['sh', '-c', 'while :; do :; done'],
+      cpus: 0.2,
+      memory: 64 * 1024 ** 2,
+      pids: 5,
+    });
+    for (;;) {
+      const { cpu, pids, memory, network } = busy.figures();
+      if (cpu.throttledPeriods > 0 && cpu.usageUsec > 20_000) {
+        assert.deepEqual(pids, { current: 1, limit: 5 });
+        assert.equal(memory.limit, 64 * 1024 ** 2);
+        assert.ok(memory.total > 0 && memory.usage <= memory.total);
+        assert.ok(Array.isArray(network));
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    busy.kill('SIGKILL');
+    const { usage } = await busy.wait();
+    const { cgroup } = usage;
+    assert.ok(
+      (cgroup?.throttledPeriods ?? 0) > 0 && (cgroup?.throttledTime ?? 0) > 0,
+      JSON.stringify(cgroup),
+    );
+    assert.ok((cgroup?.cpuTime ?? 0) >= 20 && (cgroup?.memoryPeak ?? 0) > 0, JSON.stringify(cgroup));
+    assert.equal(cgroup?.oomKills, 0);
+    await busy[Symbol.asyncDispose]();
+  });
+
   test('tells a signal from an exit', async () => {
     const r = await sh('kill -TERM $$');
     // pid 1 ignores signals it has no handler for: nothing happens to it, as in any pid namespace
