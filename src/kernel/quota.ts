@@ -38,8 +38,15 @@ export function setProject(directory: string, id: number): void {
  * @throws the addon's error: ESRCH or ENOSYS where project quotas aren't switched on (Linux before 5.14: ENOSYS). @see quotactl_fd(2)
  */
 export function projectQuota(directory: string, id: number): ProjectQuota {
-  const [limit, used, inodes] = withDirectory(directory, (fd) => addon().quotaGet(fd, id));
-  return { limit, used, inodes };
+  try {
+    const [limit, used, inodes] = withDirectory(directory, (fd) => addon().quotaGet(fd, id));
+    return { limit, used, inodes };
+  } catch (error) {
+    // xfs keeps nothing of a project that never was.
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && syscall === 'quotactl_fd') return { limit: 0, used: 0, inodes: 0 };
+    throw error;
+  }
 }
 
 /** Limits a project; 0 takes the limit away. Rounded up to blocks of 1 KiB. @see quotactl_fd(2) */
