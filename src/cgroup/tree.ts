@@ -287,9 +287,11 @@ const OUTSIDE = '/nsbox.host';
 export function readyCgroups(facts: CgroupFacts): void {
   const { unified } = facts;
   if (facts.realRoot || !unified || !facts.writable || facts.controllers.length === 0) return;
-  if (facts.type !== 'domain') {
+  // Facts are kept; this one changes as groups come and go.
+  const type = readGroupFile(unified, 'cgroup.type')?.trim() ?? 'domain';
+  if (type !== 'domain') {
     throw new UnsupportedError(
-      `cgroup2 at ${unified} is of type "${facts.type}": it cannot hand controllers down`,
+      `cgroup2 at ${unified} is of type "${type}": it cannot hand controllers down`,
       {
         path: `${unified}/cgroup.type`,
         hint: 'start this container or service in a group of type "domain" (not below a threaded one)',

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
+import { checkNestedLimits } from '../support/nested.js';
 import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
 import { checkQuota, noQuotas } from '../support/storage-quota.js';
@@ -100,6 +101,8 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
   }
   await place[Symbol.asyncDispose]();
+  const inner: Effect = { name: 'nsbox in nsbox: limits of inner containers hold', run: checkNestedLimits };
+  process.stdout.write(`${JSON.stringify(await check(inner, rig))}\n`);
   for (const type of ['ext4', 'xfs'] as const) {
     const effect: Effect = {
       name: `--storage-opt size= on ${type}: the layer is full at its size`,
