@@ -21,10 +21,12 @@ constexpr unsigned Command(unsigned what) { return (what << 8) | kProject; }
 // projectSet(fd, id): what is made below the directory belongs to the project
 Napi::Value ProjectSet(const Napi::CallbackInfo& info) {
   struct fsxattr attr = {};
-  if (ioctl(Int(info, 0), FS_IOC_FSGETXATTR, &attr) != 0) return ThrowErrno(info.Env(), "ioctl", "FS_IOC_FSGETXATTR");
+  if (ioctl(Int(info, 0), FS_IOC_FSGETXATTR, &attr) != 0)
+    return ThrowErrno(info.Env(), "ioctl", "FS_IOC_FSGETXATTR");
   attr.fsx_projid = Uint(info, 1);
   attr.fsx_xflags |= FS_XFLAG_PROJINHERIT;
-  if (ioctl(Int(info, 0), FS_IOC_FSSETXATTR, &attr) != 0) return ThrowErrno(info.Env(), "ioctl", "FS_IOC_FSSETXATTR");
+  if (ioctl(Int(info, 0), FS_IOC_FSSETXATTR, &attr) != 0)
+    return ThrowErrno(info.Env(), "ioctl", "FS_IOC_FSSETXATTR");
   return info.Env().Undefined();
 }
 

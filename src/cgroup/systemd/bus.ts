@@ -109,17 +109,6 @@ export class SystemdBus implements Disposable {
     );
   }
 
-  /** Reads one property of a unit. */
-  async property(unit: string, iface: string, name: string): Promise<Value> {
-    const [path] = await this.manager('GetUnit', 's', [unit]);
-    const properties = 'org.freedesktop.DBus.Properties';
-    const [value] = await this.#call(this.#destination, path as string, properties, 'Get', 'ss', [
-      iface,
-      name,
-    ]);
-    return (value as { value: Value }).value;
-  }
-
   /** Waits for a job that a method started: its result, `done` where it worked. */
   job(path: string): Promise<string> {
     const ended = this.#ended.get(path);
