@@ -46,6 +46,7 @@ export async function recover(ctx: Context): Promise<void> {
   );
   for (const directory of [
     ctx.state,
+    path.join(ctx.state, 'network'),
     path.join(ctx.state, 'network/containers'),
     path.join(ctx.root, 'networks'),
     ...[...live].map((id) => containerPaths(ctx, id).data),
