@@ -18,6 +18,8 @@ export interface Row {
   /** The side that the others are compared with. It is measured twice a round: that is the noise. */
   base: string;
   sides: Side[];
+  /** Milliseconds that a side may take once, where two minutes are too few: the first may make what all use. */
+  patience?: number;
   /** How often everything is done; a suite knows what its work needs. */
   rounds: number;
   /** What one sample amounts to, for figures by the second: 8 Gibit, 1 request. */
@@ -63,7 +65,7 @@ export interface MeasureOptions {
   /** Milliseconds after which no further round begins, once there are `least` of them. */
   budget?: number;
   least?: number;
-  /** Milliseconds that a side may take once; it is left out from then on. Two minutes unless told. */
+  /** Milliseconds that a side may take once; it is left out from then on. The row's own, or two minutes, unless told. */
   patience?: number;
   signal?: AbortSignal | undefined;
 }
@@ -90,7 +92,7 @@ export async function measure(row: Row, options: MeasureOptions = {}): Promise<R
       options.signal?.throwIfAborted();
       if (failed.has(side.name)) continue;
       try {
-        const value = await patient(side.run(), options.patience ?? 120_000);
+        const value = await patient(side.run(), options.patience ?? row.patience ?? 120_000);
         if (round >= 0) samples.get(side.name)?.push(value);
       } catch (error) {
         failed.set(side.name, firstLine(error));

@@ -29,6 +29,8 @@ export async function makePlace(parent = '/var/tmp'): Promise<Place> {
   busybox(rootfs);
   await writeFile(path.join(rootfs, 'etc/hostname'), 'bench\n');
   for (const name of ['work', 'true'] as const) await cp(program(name), path.join(rootfs, name));
+  // Files of the image that the disk suite reads: there before any peer copies the tree.
+  await output([program('work'), 'lowermake', '0', rootfs]);
   return {
     directory,
     rootfs,

@@ -53,7 +53,9 @@ const V2_VIEW = [
   'private',
   'sh',
   '-c',
-  'umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && exec "$@"',
+  // systemd-nspawn removes its directory in /run only from a tmpfs, which /run isn't everywhere.
+  'umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && mkdir -p /run/systemd/nspawn && ' +
+    'mount -t tmpfs none /run/systemd/nspawn && exec "$@"',
   'sh',
 ];
 
@@ -71,6 +73,22 @@ function chrootView(root: string, shared: string): string[] {
   return ['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh', root, shared];
 }
 
+/** What `runc spec` gives is too little for a server that changes its user. */
+const DOCKERS_CAPABILITIES = [
+  ...[
+    'AUDIT_WRITE',
+    'CHOWN',
+    'DAC_OVERRIDE',
+    'FOWNER',
+    'FSETID',
+    'KILL',
+    'MKNOD',
+    'NET_BIND_SERVICE',
+    'NET_RAW',
+  ],
+  ...['SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'],
+];
+
 /** A short, honest bundle: Docker's namespaces, mounts, capabilities and masks, as `runc spec` writes them. */
 function bundle(
   directory: string,
@@ -86,6 +104,8 @@ function bundle(
   config.process.terminal = false;
   config.process.args = [...command];
   config.process.rlimits = [];
+  for (const set of ['bounding', 'effective', 'permitted'])
+    config.process.capabilities[set] = DOCKERS_CAPABILITIES.map((name) => `CAP_${name}`);
   for (const [destination, source] of Object.entries(where.volumes ?? {}))
     config.mounts.push({ destination, source, type: 'bind', options: ['rbind', 'rw'] });
   if (where.network === 'host')

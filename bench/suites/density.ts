@@ -35,26 +35,33 @@ interface Idle {
   remove(): Promise<void>;
 }
 
-type Start = (index: number) => Promise<{ id: string; pid: number }>;
+/** How one kind of container is made, found and removed. */
+interface Kind {
+  /** Its id. */
+  start(): Promise<string>;
+  /** Process ids of the programs in them. */
+  pids(ids: readonly string[]): Promise<number[]>;
+  remove(ids: readonly string[]): Promise<unknown>;
+}
 
-async function idle(n: number, start: Start, remove: (ids: string[]) => Promise<unknown>): Promise<Idle> {
-  const made: { id: string; pid: number }[] = [];
+async function idle(n: number, kind: Kind): Promise<Idle> {
+  const made: string[] = [];
   const discard = async (): Promise<void> => {
-    for (let i = 0; i < made.length; i += 50) await remove(made.slice(i, i + 50).map((m) => m.id));
+    for (let i = 0; i < made.length; i += 50) await kind.remove(made.slice(i, i + 50));
     made.length = 0;
   };
   try {
     // Several at a time: the machine has more than one processor.
     const next = Array.from({ length: n }, (_, i) => i).values();
     const work = async (): Promise<void> => {
-      for (const i of next) made.push(await start(i));
+      for (const _ of next) made.push(await kind.start());
     };
     await Promise.all([work(), work(), work(), work()]);
+    return { pids: await kind.pids(made), remove: discard };
   } catch (error) {
     await discard();
     throw error;
   }
-  return { pids: made.map((m) => m.pid), remove: discard };
 }
 
 /** Containers of one kind, made when they are first asked for; each question is about the next of them. */
@@ -63,8 +70,8 @@ class Containers {
   #made: Promise<Idle> | undefined;
   #at = 0;
 
-  constructor(n: number, start: Start, remove: (ids: string[]) => Promise<unknown>) {
-    this.#make = () => idle(n, start, remove);
+  constructor(n: number, kind: Kind) {
+    this.#make = () => idle(n, kind);
   }
 
   async next(): Promise<number> {
@@ -80,28 +87,28 @@ class Containers {
 
 function ofNsbox({ place }: Setup, n: number): Containers {
   const nsbox = (...argv: string[]): Promise<string> => output(commandLine(place, ...argv));
-  return new Containers(
-    n,
-    async () => {
-      const run = ['run', '-d', '--network', 'none', 'bench', 'sleep', '1000000'];
-      const id = (await nsbox(...run)).trim();
-      return { id, pid: Number((await nsbox('inspect', '--format', '{{.State.Pid}}', id)).trim()) };
-    },
-    (ids) => nsbox('rm', '-f', ...ids),
-  );
+  return new Containers(n, {
+    start: async () => (await nsbox('run', '-d', '--network', 'none', 'bench', 'sleep', '1000000')).trim(),
+    pids: async (ids) =>
+      (await nsbox('inspect', '--format', '{{.State.Pid}}', ...ids)).trim().split('\n').map(Number),
+    remove: (ids) => nsbox('rm', '-f', ...ids),
+  });
 }
 
 function ofEngine({ place }: Setup, e: Engine, n: number): Containers {
-  return new Containers(
-    n,
-    async () => {
+  return new Containers(n, {
+    start: () => {
       const run = [...e.client, 'run', '-d', '--network=none', ...e.options];
-      const id = await e.timer.output([...run, ...e.image(place.rootfs), 'sleep', '1000000']);
-      const pid = await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', id]);
-      return { id, pid: Number(pid) };
+      return e.timer.output([...run, ...e.image(place.rootfs), 'sleep', '1000000']);
     },
-    (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
-  );
+    pids: async (ids) => {
+      const out: number[] = [];
+      for (const id of ids)
+        out.push(Number(await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', id])));
+      return out;
+    },
+    remove: (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
+  });
 }
 
 function memoryRow(setup: Setup, n: number): Row {
@@ -113,6 +120,7 @@ function memoryRow(setup: Setup, n: number): Row {
     title: n === 1 ? 'Memory of an idle container' : `Memory of one of ${n} idle containers`,
     unit: 'bytes',
     base: 'the program itself (sleep)',
+    patience: 600_000,
     rounds: Math.max(7, Math.min(n - 1, 100)),
     sides: [
       { name: 'the program itself (sleep)', run: async () => pss(await own.next()) },

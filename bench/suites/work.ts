@@ -176,10 +176,8 @@ export function syscallRows(setup: Setup): Row[] {
  * Files in the container's own layer, on a volume, on tmpfs; files of the image (the overlay's lower layer), and
  * their first write, which copies them up.
  */
-export async function diskRows(setup: Setup): Promise<Row[]> {
+export function diskRows(setup: Setup): Row[] {
   const { place } = setup;
-  // Files that are the same for all: in the image, and for a bare run where the image lies.
-  await output([program('work'), 'lowermake', '0', place.rootfs]);
   const volume: Way = {
     name: 'nsbox --volume',
     options: { mounts: [{ source: place.scratch, target: '/data' }] },
