@@ -38,7 +38,7 @@ http { access_log off; client_body_temp_path /tmp; proxy_temp_path /tmp/p; fastc
 CONF
 nginx -c /tmp/nginx.conf
 timeout -s INT "$1" wrk -t 1 -c 16 -d 60s http://127.0.0.1:18080/page > /tmp/wrk || true
-nginx -c /tmp/nginx.conf -s quit
+nginx -c /tmp/nginx.conf -s quit 2>/dev/null
 awk '/^Requests.sec/ { printf "%d\\n", 1e9 / $2 }' /tmp/wrk`,
   node: `
 node -e 'require("http").createServer((q, a) => a.end("hello")).listen(18081, "127.0.0.1")' &
