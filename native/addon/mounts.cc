@@ -107,6 +107,12 @@ Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
       return ThrowFs(env, fs.get(), "fsconfig", upper[i]);
     uppers.push_back(std::move(fd));
   }
+  // As the plan of a launch has it (src/plan/rootfs.ts): the upper directory holds whole files alone.
+  for (const char* option : {"redirect_dir", "metacopy"}) {
+    if (upper[0].empty()) break;
+    if (SysFsconfig(fs.get(), kFsconfigString, option, "off", 0) != 0)
+      return ThrowFs(env, fs.get(), "fsconfig", option);
+  }
   if (SysFsconfig(fs.get(), kFsconfigCreate, nullptr, nullptr, 0) != 0)
     return ThrowFs(env, fs.get(), "fsconfig", "overlay");
   Fd mount(SysFsmount(fs.get(), Uint(info, 4)));
@@ -155,11 +161,30 @@ Napi::Value UserNamespace(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, fd.release());
 }
 
+// attachMount(mount fd, directory): gives a detached mount a place in this mount namespace
+Napi::Value AttachMount(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::string path = Bytes(info, 1);
+  Fd place(open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!place.ok()) return ThrowErrno(env, "open", path);
+  if (SysMoveMount(Int(info, 0), place.get()) != 0) return ThrowErrno(env, "move_mount", path);
+  return env.Undefined();
+}
+
+// unmount(directory): EBUSY while something in it is open
+Napi::Value Unmount(const Napi::CallbackInfo& info) {
+  const std::string path = Bytes(info, 0);
+  if (umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0) return ThrowErrno(info.Env(), "umount", path);
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void RegisterMounts(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "openOverlay", OpenOverlay);
   Export(env, exports, "userNamespace", UserNamespace);
+  Export(env, exports, "attachMount", AttachMount);
+  Export(env, exports, "unmount", Unmount);
 }
 
 }  // namespace nsbox

@@ -5,6 +5,8 @@ declare module './addon.js' {
   interface NativeAddon {
     openOverlay(lowers: string[], upper: string, work: string, idmap: number, attrs: number): number;
     userNamespace(start: number, size: number): number;
+    attachMount(mount: number, directory: string): void;
+    unmount(directory: string): void;
   }
 }
 
@@ -42,4 +44,19 @@ export function openOverlay(view: OverlayView): number {
   } finally {
     if (idmap >= 0) closeSync(idmap);
   }
+}
+
+/**
+ * Gives a detached mount a place in this process's mount namespace, where it stays after the fd is closed.
+ * @param mount as openOverlay gives it
+ * @throws {code, syscall, path}
+ * @see move_mount(2)
+ */
+export function attachMount(mount: number, directory: string): void {
+  addon().attachMount(mount, directory);
+}
+
+/** Takes away the mount at a directory. @throws {code: 'EBUSY'} while something in it is open; EINVAL where none is */
+export function unmount(directory: string): void {
+  addon().unmount(directory);
 }

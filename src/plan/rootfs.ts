@@ -1,6 +1,15 @@
 import type { PlanInput } from './input.js';
 import { ATTR, MS } from './mount-options.js';
-import type { Step } from './steps.js';
+import type { FsOption, Step } from './steps.js';
+
+/**
+ * Whatever the module's parameters say, a rename of a directory copies and a chmod copies the whole file: what lies in the
+ * upper directory is all that `commit`, `diff` and `export` need to read.
+ */
+const WHOLE: FsOption[] = [
+  ['redirect_dir', 'off'],
+  ['metacopy', 'off'],
+];
 
 /**
  * The container's root as a detached mount.
@@ -35,6 +44,8 @@ export function rootfsStep(input: PlanInput, slot: number, userNamespace: boolea
     idmap: rootfs.idmap && userNamespace,
     // In a user namespace no device node of an image may work, whatever the cgroup's device program says.
     attrs: userNamespace ? ATTR.NODEV : 0,
-    options: rootfs.volatile && rootfs.upper && f.overlayVolatile.have ? [['volatile']] : [],
+    options: rootfs.upper
+      ? [...WHOLE, ...(rootfs.volatile && f.overlayVolatile.have ? [['volatile'] as FsOption] : [])]
+      : [],
   };
 }

@@ -1,4 +1,4 @@
 export type { SparsePart, TarEntry, TarHandler } from './entry.js';
 export { type PackOptions, packTree } from './pack.js';
 export { TarReader } from './reader.js';
-export { type HeaderInput, tarEnd, tarHeader, tarPadding } from './writer.js';
+export { fileHeader, type HeaderInput, tarEnd, tarHeader, tarPadding } from './writer.js';

@@ -90,12 +90,13 @@ export class TarReader {
 
   /**
    * Says that the stream ended. An archive without its closing blocks is accepted where it ends between two members,
-   * as other readers do.
+   * as other readers do, and where only the padding of the last one is missing: `umoci insert` (0.4) writes such layers.
    * @throws ImageError where it ends within one
    */
   end(): void {
     if (this.#state === 'over') return;
-    if (this.#state !== 'header' || this.#filled > 0 || this.#local || this.#longName || this.#longLink) {
+    const between = this.#state === 'header' || this.#state === 'padding';
+    if (!between || this.#filled > 0 || this.#local || this.#longName || this.#longLink) {
       throw malformed(this.#members === 0 ? 'this is no tar archive' : 'it ends in the middle of a member');
     }
   }

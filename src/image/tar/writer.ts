@@ -53,6 +53,23 @@ export function tarHeader(e: HeaderInput): Buffer {
   return Buffer.concat([lead, body, tarPadding(body.length), main]);
 }
 
+/** The header of a plain file of root's, without a time: what archives of images are made of. */
+export function fileHeader(name: string, size: number): Buffer {
+  return tarHeader({
+    type: 'file',
+    path: Buffer.from(name),
+    linkPath: Buffer.alloc(0),
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    size,
+    mtime: { sec: 0, nsec: 0 },
+    devMajor: 0,
+    devMinor: 0,
+    xattrs: undefined,
+  });
+}
+
 /** Zeros that fill the last block of `size` bytes. */
 export function tarPadding(size: number): Buffer {
   return Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK);
