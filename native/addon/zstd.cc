@@ -1,4 +1,4 @@
-// Streaming zstd decompression, for Node versions without zlib.createZstdDecompress. See src/kernel/zstd.ts.
+// Streaming zstd, for Node versions without zlib.createZstdCompress. See src/kernel/zstd.ts.
 #include <zstd.h>
 
 #include "addon/support.h"
@@ -41,11 +41,41 @@ Napi::Value ZstdPush(const Napi::CallbackInfo& info) {
   return result;
 }
 
+void FreeEncoder(Napi::Env, ZSTD_CStream* stream) { ZSTD_freeCStream(stream); }
+
+// zstdEncoder(level) → handle; frames of it carry a checksum
+Napi::Value ZstdEncoder(const Napi::CallbackInfo& info) {
+  ZSTD_CStream* stream = ZSTD_createCStream();
+  if (!stream) return ThrowErrno(info.Env(), "zstd", "", ENOMEM);
+  ZSTD_CCtx_setParameter(stream, ZSTD_c_compressionLevel, Int(info, 0));
+  ZSTD_CCtx_setParameter(stream, ZSTD_c_checksumFlag, 1);
+  return Napi::External<ZSTD_CStream>::New(info.Env(), stream, FreeEncoder);
+}
+
+// zstdEncode(handle, input, consumed, output, end) → [bytes consumed in all, bytes made, bytes still to come]
+Napi::Value ZstdEncode(const Napi::CallbackInfo& info) {
+  ZSTD_CStream* stream = info[0].As<Napi::External<ZSTD_CStream>>().Data();
+  Napi::Buffer<char> from = info[1].As<Napi::Buffer<char>>();
+  Napi::Buffer<char> to = info[3].As<Napi::Buffer<char>>();
+  ZSTD_inBuffer input = {from.Data(), from.Length(), static_cast<size_t>(Int64(info, 2))};
+  ZSTD_outBuffer output = {to.Data(), to.Length(), 0};
+  ZSTD_EndDirective mode = info[4].As<Napi::Boolean>() ? ZSTD_e_end : ZSTD_e_continue;
+  size_t left = ZSTD_compressStream2(stream, &output, &input, mode);
+  if (ZSTD_isError(left)) return ThrowZstd(info.Env(), ZSTD_getErrorName(left));
+  Napi::Array result = Napi::Array::New(info.Env(), 3);
+  result[0u] = Napi::Number::New(info.Env(), static_cast<double>(input.pos));
+  result[1u] = Napi::Number::New(info.Env(), static_cast<double>(output.pos));
+  result[2u] = Napi::Number::New(info.Env(), static_cast<double>(left));
+  return result;
+}
+
 }  // namespace
 
 void RegisterZstd(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "zstdNew", ZstdNew);
   Export(env, exports, "zstdPush", ZstdPush);
+  Export(env, exports, "zstdEncoder", ZstdEncoder);
+  Export(env, exports, "zstdEncode", ZstdEncode);
 }
 
 }  // namespace nsbox

@@ -353,6 +353,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/save.js'),
   },
   {
+    paths: ['image cp', 'image copy'],
+    summary: 'Copy an image between registries, archives, directories and the store',
+    load: () => import('./commands/image-cp.js'),
+  },
+  {
+    paths: ['image mount'],
+    summary: 'Mount the filesystem of an image read-only, and print where',
+    load: () => import('./commands/image-mount.js'),
+  },
+  {
+    paths: ['image unmount', 'image umount'],
+    summary: 'Unmount the filesystem of an image',
+    load: () => import('./commands/image-unmount.js'),
+  },
+  {
     paths: ['image verify'],
     summary: 'Read blobs and unpacked layers again and compare them with their digests',
     load: () => import('./commands/image-verify.js'),

@@ -104,6 +104,7 @@ export class BlobWriter implements Disposable {
   #size = 0;
   #done = false;
   #keep = false;
+  #digest: string | undefined;
 
   private constructor(ctx: Context, file: string, lock: FileLock, expected: string | undefined) {
     this.#ctx = ctx;
@@ -163,6 +164,17 @@ export class BlobWriter implements Disposable {
     this.#keep = keep;
   }
 
+  /** Ends the writing. @returns the digest of what came */
+  seal(): string {
+    this.#digest ??= `sha256:${this.#hash.digest('hex')}`;
+    return this.#digest;
+  }
+
+  /** What was written, once it is sealed. Pieces are good until the next. */
+  pieces(): AsyncGenerator<Buffer> {
+    return readPieces(this.#file);
+  }
+
   /**
    * Makes the blob durable and visible.
    * @param claim called with its digest before it can be seen, so that no garbage collection takes it
@@ -170,7 +182,7 @@ export class BlobWriter implements Disposable {
    * @throws ImageError IMAGE_CORRUPT where it isn't what was announced
    */
   async finish(expectedSize?: number, claim?: (digest: string) => Promise<void>): Promise<string> {
-    const digest = `sha256:${this.#hash.digest('hex')}`;
+    const digest = this.seal();
     this.#keep = false;
     if (expectedSize !== undefined && this.#size !== expectedSize) {
       throw new ImageError(

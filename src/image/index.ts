@@ -12,6 +12,7 @@ export {
   repositoryOf,
   splitName,
 } from './reference.js';
+export { withRegistryFlags } from './registry/settings.js';
 export type { InUse, Removed } from './remove.js';
 export type { ArchiveFormat } from './save.js';
 export { ImageStore, openImageStore, type PullOptions } from './store.js';
@@ -26,6 +27,7 @@ export {
   tarHeader,
   tarPadding,
 } from './tar/index.js';
+export { parsePlace } from './transfer/transport.js';
 export type { Descriptor, Image, ImageLayer, Progress } from './types.js';
 export { untar } from './untar.js';
 export type { Damage } from './verify.js';

@@ -1,4 +1,4 @@
-import { type Context, ImageError } from '../base/index.js';
+import { type Context, ImageError, NotFoundError } from '../base/index.js';
 import { type ArchiveFiles, type ArchiveSource, openArchive } from './archive.js';
 import { blobSize, putBlob, sha256, storing } from './blobs.js';
 import {
@@ -23,6 +23,10 @@ export interface LoadOptions {
   platform?: string | undefined;
   /** Only this name of an archive; or the name for an image without one. */
   reference?: string | undefined;
+  /** Only this image of several: a tag or name within a layout, a name or `@index` within a docker-archive. */
+  select?: string | undefined;
+  /** The name to give, whatever the archive says. */
+  rename?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -67,7 +71,10 @@ async function loadDocker(
   options: LoadOptions,
 ): Promise<Loaded[]> {
   const out: Loaded[] = [];
-  for (const item of await parseDockerArchive(data)) {
+  const list = await parseDockerArchive(data);
+  for (const item of options.select === undefined && options.rename === undefined
+    ? list
+    : [chooseDocker(list, options.select)]) {
     const configData = files.read(item.Config, CONFIG_LIMIT);
     const config = await parseConfig(configData, item.Config);
     checkCount(config, item.Layers.length);
@@ -128,19 +135,13 @@ async function loadLayout(
   options: LoadOptions,
   optional = false,
 ): Promise<Loaded[] | undefined> {
-  const index = await parseIndex(files.read('index.json', MANIFEST_LIMIT), 'index.json');
-  // One image under several names has several entries.
-  const byDigest = new Map<string, { descriptor: Descriptor; names: string[] }>();
-  for (const descriptor of index.manifests) {
-    const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] };
-    const name =
-      descriptor.annotations?.['io.containerd.image.name'] ??
-      descriptor.annotations?.['org.opencontainers.image.ref.name'];
-    if (name) entry.names.push(name);
-    byDigest.set(descriptor.digest, entry);
-  }
   const out: Loaded[] = [];
-  for (const { descriptor, names: given } of byDigest.values()) {
+  const entries = await layoutEntries(files, options.select);
+  if (entries.size === 0 && options.select !== undefined)
+    throw new NotFoundError('image', options.select, { hint: 'index.json names no such image' });
+  if (entries.size > 1 && options.rename !== undefined)
+    throw new ImageError(`the archive holds ${entries.size} images: name one`);
+  for (const { descriptor, names: given } of entries.values()) {
     const names = named(given.filter(isFullName), options);
     if (names === undefined) continue;
     if (optional && !files.has(blobName(descriptor.digest))) return undefined;
@@ -149,6 +150,55 @@ async function loadLayout(
     out.push(await loadManifest(ctx, manifest, (digest) => fileOf(files, digest), names, options));
   }
   return nonEmpty(out, options);
+}
+
+/**
+ * Images of a layout by digest, with their names: one image under several names has several entries.
+ * @param select only what has this tag or name
+ */
+export async function layoutEntries(
+  files: ArchiveFiles,
+  select: string | undefined,
+): Promise<Map<string, { descriptor: Descriptor; names: string[] }>> {
+  const index = await parseIndex(files.read('index.json', MANIFEST_LIMIT), 'index.json');
+  const byDigest = new Map<string, { descriptor: Descriptor; names: string[] }>();
+  for (const descriptor of index.manifests) {
+    const tag = descriptor.annotations?.['org.opencontainers.image.ref.name'];
+    const full = descriptor.annotations?.['io.containerd.image.name'];
+    if (select !== undefined && tag !== select && full !== select) continue;
+    const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] };
+    const name = full ?? tag;
+    if (name) entry.names.push(name);
+    byDigest.set(descriptor.digest, entry);
+  }
+  return byDigest;
+}
+
+type DockerItem = Awaited<ReturnType<typeof parseDockerArchive>>[number];
+
+/**
+ * One image of a docker-archive.
+ * @param select a name of it, or `@2` for the third; not needed where there is only one
+ * @throws NotFoundError, ImageError where there are several
+ */
+export function chooseDocker(list: readonly DockerItem[], select: string | undefined): DockerItem {
+  if (select === undefined) {
+    if (list.length === 1) return list[0]!;
+    throw new ImageError(`the archive holds ${list.length} images`, {
+      hint: `name one after a colon: ${list.flatMap((item) => item.RepoTags ?? []).join(', ')}`,
+    });
+  }
+  const index = /^@(\d+)$/.exec(select)?.[1];
+  const item =
+    index === undefined
+      ? list.find((i) => i.RepoTags?.some((tag) => sameName(tag, select)))
+      : list[Number(index)];
+  if (item) return item;
+  throw new NotFoundError('image', select, { hint: 'the archive has no such image' });
+}
+
+function sameName(a: string, b: string): boolean {
+  return canonical(parseReference(a)) === canonical(parseReference(b));
 }
 
 /** In a layout, `latest` alone is a tag of nothing known; a name with a slash or colon is one. */
@@ -163,7 +213,8 @@ async function loadDir(
   data: Buffer,
   options: LoadOptions,
 ): Promise<Loaded[]> {
-  const names = options.reference === undefined ? [] : [canonical(parseReference(options.reference))];
+  const name = options.rename ?? options.reference;
+  const names = name === undefined ? [] : [canonical(parseReference(name))];
   const found = { data, mediaType: undefined };
   const blob = (digest: string): BlobFile => {
     const name = digest.replace(/^sha256:/, '');
@@ -262,6 +313,7 @@ async function loadManifest(
 
 /** Canonical names to give; undefined where the caller asked for another one. */
 function named(given: readonly string[], options: LoadOptions): string[] | undefined {
+  if (options.rename !== undefined) return [canonical(parseReference(options.rename))];
   const names = given.map((name) => canonical(parseReference(name)));
   if (options.reference === undefined) return names;
   const wanted = canonical(parseReference(options.reference));

@@ -26,6 +26,8 @@ export const storePaths = {
   tag: (ctx: Context, name: string) => path.join(ctx.root, 'tags', `${fileNameOf(name)}.json`),
   layers: (ctx: Context) => path.join(ctx.root, 'layers'),
   layer: (ctx: Context, chainId: string) => path.join(ctx.root, 'layers', hexOf(chainId)),
+  /** <id hex>.json and the mount point <id hex>/ of each image that `image mount` mounted; gone with the boot. */
+  mounts: (ctx: Context) => path.join(ctx.state, 'image-mounts'),
   lock: (ctx: Context, name: string) => path.join(ctx.root, 'locks', name),
 };
 

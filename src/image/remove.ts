@@ -6,6 +6,7 @@ import { sweepTemporary, tryAcquireLock } from '../state/index.js';
 import { sweepIngest } from './blobs.js';
 import { discardLayer, layerRecord, makeDurable, sweepLayers } from './layer/index.js';
 import { leased } from './lease.js';
+import { mountedParts } from './mounts.js';
 import { hexOf, storePaths } from './paths.js';
 import {
   allImages,
@@ -52,6 +53,9 @@ export async function removeImage(
       );
     }
     const last = going.length === names.length;
+    if (last && mountedParts(ctx).images.has(record.id)) {
+      throw new ConflictError(`image ${text} is mounted`, { hint: `\`nsbox image unmount ${text}\` first` });
+    }
     const user = last ? options.inUse(record.id) : undefined;
     if (user !== undefined && !options.force) {
       throw new ConflictError(`image ${text} is used by container ${user}`, {
@@ -93,7 +97,9 @@ export async function pruneImages(
   {
     using _lock = await lockRecords(ctx);
     const tags = allTags(ctx);
+    const mounted = mountedParts(ctx).images;
     for (const record of allImages(ctx)) {
+      if (mounted.has(record.id)) continue;
       const names = tags.filter((t) => t.id === record.id).map((t) => t.name);
       if ((names.length > 0 && !options.all) || options.inUse(record.id) !== undefined) continue;
       if (options.filter && !options.filter(record)) continue;
@@ -128,6 +134,7 @@ export async function collectGarbage(
     // Records and the index that a kill left half-written.
     for (const directory of [storePaths.images(ctx), storePaths.tags(ctx), ctx.root])
       sweepTemporary(directory);
+    for (const chainId of mountedParts(ctx).chain) keep.add(chainId);
     for (const image of allImages(ctx)) {
       keep.add(image.id).add(image.manifest.digest);
       for (const layer of image.layers) keep.add(layer.digest).add(layer.chainId);

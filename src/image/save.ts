@@ -3,7 +3,8 @@ import { blobSize, readBlob, verifiedBlob } from './blobs.js';
 import { decompress, PlainMeter } from './layer/index.js';
 import { findImage, type ImageRecord } from './records.js';
 import { familiar } from './reference.js';
-import { tarEnd, tarHeader, tarPadding } from './tar/index.js';
+import { fileHeader, tarEnd, tarPadding } from './tar/index.js';
+import { decompressed } from './transfer/compress.js';
 import type { Descriptor } from './types.js';
 
 export type ArchiveFormat = 'docker-archive' | 'oci-archive';
@@ -90,7 +91,7 @@ async function addDocker(ctx: Context, images: Chosen[], add: Add, text: Text): 
       } else {
         // A tar's header has the size before the content: the blob is unpacked twice, memory stays small.
         const size = await plainSize(ctx, layer.digest);
-        add(name, size, () => plainPieces(ctx, layer.digest));
+        add(name, size, () => decompressed(verifiedBlob(ctx, layer.digest)));
       }
     }
     list.push({ Config: configName, RepoTags: names.map(familiar), Layers: layers });
@@ -104,72 +105,12 @@ async function plainSize(ctx: Context, digest: string): Promise<number> {
   return meter.size;
 }
 
-/** Decompressed pieces as a stream; at most the pieces of one compressed one wait. */
-async function* plainPieces(ctx: Context, digest: string): AsyncGenerator<Buffer> {
-  const ready: Buffer[] = [];
-  let wake: (() => void) | undefined;
-  let resume: (() => void) | undefined;
-  let over = false;
-  let failure: unknown;
-  const source = async function* () {
-    for await (const piece of verifiedBlob(ctx, digest)) {
-      if (ready.length > 16) {
-        await new Promise<void>((resolve) => {
-          resume = resolve;
-        });
-      }
-      yield piece.subarray(0);
-    }
-  };
-  void decompress(source(), (piece) => {
-    ready.push(Buffer.from(piece));
-    wake?.();
-  }).then(
-    () => {
-      over = true;
-      wake?.();
-    },
-    (error: unknown) => {
-      failure = error;
-      over = true;
-      wake?.();
-    },
-  );
-  for (;;) {
-    const piece = ready.shift();
-    if (piece) {
-      yield piece;
-      continue;
-    }
-    resume?.();
-    resume = undefined;
-    if (over) break;
-    await new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-  }
-  if (failure !== undefined) throw failure;
-}
-
 async function* once(data: Buffer): AsyncGenerator<Buffer> {
   yield data;
 }
 
 async function* member(part: Part): AsyncGenerator<Buffer> {
-  const none = Buffer.alloc(0);
-  yield tarHeader({
-    type: 'file',
-    path: Buffer.from(part.name),
-    linkPath: none,
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    size: part.size,
-    mtime: { sec: 0, nsec: 0 },
-    devMajor: 0,
-    devMinor: 0,
-    xattrs: undefined,
-  });
+  yield fileHeader(part.name, part.size);
   yield* part.open();
   yield tarPadding(part.size);
 }

@@ -17,12 +17,16 @@ import {
   writeTag,
 } from './records.js';
 import { canonical, familiar, parseReference } from './reference.js';
+import type { CopyOptions } from './transfer/index.js';
+import { type Place, parsePlace } from './transfer/transport.js';
 import type { Image, Progress } from './types.js';
 
 export interface PullOptions {
   platform?: string | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   signal?: AbortSignal | undefined;
+  /** In place of what config.json has. */
+  credentials?: { username: string; password: string } | undefined;
 }
 
 /** How old a layer gets before a later command writes it out, so that it counts after a reboot. */
@@ -76,11 +80,17 @@ export class ImageStore {
     return this.pull(refOrId, options);
   }
 
-  /** Fetches an image from its registry and unpacks it. @throws NotFoundError, ImageError */
+  /**
+   * Fetches an image from its registry and unpacks it, or from where its transport says (`oci:DIR:TAG`, `dir:DIR`…).
+   * @throws NotFoundError, ImageError
+   */
   async pull(reference: string, options: PullOptions = {}): Promise<Image> {
     await this.#writeOut();
+    const place = parsePlace(this.#ctx, reference);
+    if (place.transport !== 'store' && place.transport !== 'docker')
+      return (await this.#loadPlace(place, options))[0]!.image;
     const { pullImage } = await import('./registry/index.js');
-    return this.#show(await pullImage(this.#ctx, reference, options));
+    return this.#show(await pullImage(this.#ctx, place.reference, options));
   }
 
   /** Fetches every tag of a repository. */
@@ -89,10 +99,71 @@ export class ImageStore {
     return (await pullAllTags(this.#ctx, reference, options)).map((record) => this.#show(record));
   }
 
-  /** Sends an image to the registry that its name says. @throws NotFoundError, ImageError REGISTRY */
-  async push(reference: string, options: Pick<PullOptions, 'onProgress' | 'signal'> = {}) {
-    const { pushImage } = await import('./registry/index.js');
-    return pushImage(this.#ctx, await this.#find(reference), reference, options);
+  /**
+   * Sends an image to the registry that its name says, or to another name or place.
+   * @param to a name in a registry, or a place by its transport
+   * @throws NotFoundError, ImageError REGISTRY
+   */
+  async push(
+    reference: string,
+    options: import('./registry/index.js').PushRequest & CopyOptions = {},
+    to = reference,
+  ): Promise<{ digest: string; tag: string }> {
+    const own = parsePlace(this.#ctx, reference);
+    const image = await this.#find(own.transport === 'docker' ? own.reference : reference);
+    const place = parsePlace(this.#ctx, to);
+    if (place.transport === 'store' || place.transport === 'docker') {
+      const { pushImage } = await import('./registry/index.js');
+      return pushImage(this.#ctx, image, place.reference, options);
+    }
+    return { digest: await this.copyTo(image.id, place, options), tag: to };
+  }
+
+  /** Writes an image as files. @returns digest of the manifest there */
+  async copyTo(
+    reference: string,
+    place: Extract<Place, { path: string }>,
+    options: CopyOptions = {},
+  ): Promise<string> {
+    const { copyImage } = await import('./transfer/index.js');
+    const { id } = await this.#find(reference);
+    return copyImage(this.#ctx, { transport: 'store', reference: id }, place, options);
+  }
+
+  /**
+   * Copies an image between two places, each one of ours or by its transport, see parsePlace and copyImage. Between two
+   * foreign places nothing comes into the store.
+   * @returns digest of the manifest that is there afterwards
+   */
+  async copy(source: string, destination: string, options: CopyOptions = {}): Promise<string> {
+    const [from, to] = [parsePlace(this.#ctx, source), parsePlace(this.#ctx, destination)];
+    if (to.transport !== 'store') {
+      if (from.transport === 'store') return (await this.push(source, options, destination)).digest;
+      const { copyImage } = await import('./transfer/index.js');
+      return copyImage(this.#ctx, from, to, options);
+    }
+    if (options.all) throw new InvalidError('--all: nsbox keeps one platform of an image');
+    const rename = to.reference;
+    if (parseReference(rename).digest) throw new InvalidError(`cannot name an image by a digest: ${rename}`);
+    if (from.transport === 'store') {
+      await this.tag(from.reference, rename);
+    } else if (from.transport === 'docker') {
+      await this.#writeOut();
+      const { pullImage } = await import('./registry/index.js');
+      await pullImage(this.#ctx, from.reference, { ...options, rename });
+    } else {
+      await this.#loadPlace(from, { ...options, rename });
+    }
+    return (await this.#find(rename)).manifest.digest;
+  }
+
+  #loadPlace(
+    place: Exclude<Place, { reference: string }>,
+    options: Pick<import('./load.js').LoadOptions, 'platform' | 'rename' | 'signal'>,
+  ) {
+    const select = place.transport === 'dir' ? undefined : place.reference;
+    const { platform, rename, signal } = options;
+    return this.load({ path: place.path }, { platform, signal, select, rename });
   }
 
   /** Checks credentials with a registry and stores them where Docker does. @returns where */
@@ -207,6 +278,32 @@ export class ImageStore {
     const { verifyImages } = await import('./verify.js');
     const images = names.length === 0 ? undefined : await Promise.all(names.map((name) => this.#find(name)));
     return verifyImages(this.#ctx, { images, repair: options.repair });
+  }
+
+  /** Mounts an image's filesystem read-only. @returns the mount point */
+  async mount(refOrId: string): Promise<string> {
+    const record = await this.#find(refOrId);
+    await this.unpack(this.#show(record));
+    const { mountImage } = await import('./mounts.js');
+    return mountImage(this.#ctx, record);
+  }
+
+  /** Takes a mount back, see unmountImage. @returns the image's id */
+  async unmount(refOrId: string, force = false): Promise<string> {
+    const { id } = await this.#find(refOrId);
+    const { unmountImage } = await import('./mounts.js');
+    await unmountImage(this.#ctx, id, force);
+    return id;
+  }
+
+  /** What `mount` mounted, with the images' names. */
+  async mounts(): Promise<{ id: string; names: string[]; directory: string }[]> {
+    const { imageMounts } = await import('./mounts.js');
+    const tags = allTags(this.#ctx);
+    return (await imageMounts(this.#ctx)).map(({ id, directory }) => {
+      const record = readImage(this.#ctx, id);
+      return { id, directory, names: record ? toImage(record, tags).repoTags : [] };
+    });
   }
 
   /** Removes a name or an image, see removeImage. */

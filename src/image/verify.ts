@@ -5,6 +5,7 @@ import { blobSize, verifiedBlob } from './blobs.js';
 import { decompress, discardLayer, isLanded, landLayers, layerFs } from './layer/index.js';
 import { layerPath } from './layer/paths.js';
 import { storePaths } from './paths.js';
+import { platformText } from './platform.js';
 import { allImages, type ImageRecord } from './records.js';
 import { TarReader } from './tar/index.js';
 
@@ -69,15 +70,19 @@ async function blobDamage(ctx: Context, digest: string): Promise<string | undefi
 }
 
 async function fetchAgain(ctx: Context, image: ImageRecord, damages: Damage[]): Promise<void> {
-  const source = image.repoDigests[0];
-  if (source === undefined) return;
   const { pullImage } = await import('./registry/index.js');
-  try {
-    await pullImage(ctx, source);
-  } catch (error) {
-    if (!(error instanceof NsboxError)) throw error;
-    ctx.warn(`cannot fetch ${source} again: ${error.message}`);
-    return;
+  // What names just this manifest rather than an index or another form of the image.
+  const exact = (name: string) => Number(name.endsWith(`@${image.manifest.digest}`));
+  const sources = [...image.repoDigests].sort((a, b) => exact(b) - exact(a));
+  const { os, architecture, variant } = image.config;
+  for (const source of sources) {
+    try {
+      await pullImage(ctx, source, { platform: platformText({ os, architecture, variant }) });
+      break;
+    } catch (error) {
+      if (!(error instanceof NsboxError)) throw error;
+      ctx.warn(`cannot fetch ${source} again: ${error.message}`);
+    }
   }
   const own = new Set([image.manifest.digest, image.id, ...image.layers.map((l) => l.digest)]);
   for (const damage of damages) {

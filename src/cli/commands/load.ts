@@ -9,6 +9,7 @@ export const command = defineCommand({
   summary: 'Load images from an archive, an OCI layout or standard input',
   details:
     'Reads docker-archive, oci-archive, OCI layout directories and dir:, their layers plain, gzip or zstd.\n' +
+    'oci:DIR:TAG, oci-archive:FILE:TAG and docker-archive:FILE:NAME load one image of several.\n' +
     'What comes from standard input or is compressed as a whole is first written to the store.',
   options: {
     input: {
@@ -28,12 +29,15 @@ export const command = defineCommand({
         hint: '`nsbox load -i FILE` or `nsbox load < FILE`',
       });
     }
-    const { openImageStore } = await import('../../image/index.js');
+    const { openImageStore, parsePlace } = await import('../../image/index.js');
+    const place = file === undefined ? undefined : parsePlace(ctx, file);
+    const named = place && 'path' in place ? { reference: undefined, ...place } : undefined;
     const source =
       file === undefined || file === '-'
         ? { stream: io.stdin as AsyncIterable<Buffer> }
-        : { path: path.resolve(ctx.cwd, file.replace(/^(oci|oci-archive|docker-archive|dir):/, '')) };
-    const loaded = await openImageStore(ctx).load(source, { platform: flags.platform });
+        : { path: path.resolve(ctx.cwd, named?.path ?? file) };
+    const options = { platform: flags.platform, select: named?.reference };
+    const loaded = await openImageStore(ctx).load(source, options);
     for (const { image, names } of loaded) {
       for (const name of names) io.out(`Loaded image: ${name}\n`);
       if (names.length === 0) io.out(`Loaded image ID: ${image.id}\n`);

@@ -1,6 +1,7 @@
 import { InvalidError } from '../../base/index.js';
 import { defineCommand } from '../command.js';
 import type { Io } from '../io.js';
+import { registryFlags, registryOptions } from '../request/registry-flags.js';
 
 export const command = defineCommand({
   name: 'login',
@@ -9,11 +10,14 @@ export const command = defineCommand({
   options: {
     password: { type: 'string', short: 'p', help: 'Password or personal access token' },
     'password-stdin': { type: 'bool', help: 'Take the password from stdin' },
+    'cert-dir': registryFlags['cert-dir'],
+    'tls-verify': registryFlags['tls-verify'],
     username: { type: 'string', short: 'u', help: 'Username' },
   },
   args: { max: 1 },
   rootless: true,
-  async run({ flags, args }, io, ctx) {
+  async run({ flags, args, given }, io, base) {
+    const { ctx } = await registryOptions(base, { ...flags, creds: undefined }, given);
     const { openImageStore } = await import('../../image/index.js');
     if (flags['password-stdin'] && flags.username === undefined) {
       throw new InvalidError('--password-stdin needs --username');

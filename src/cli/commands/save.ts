@@ -10,7 +10,11 @@ export const command = defineCommand({
   summary: 'Save images to an archive (streamed to STDOUT by default)',
   options: {
     output: { type: 'string', short: 'o', value: 'file', help: 'Write to a file, instead of STDOUT' },
-    format: { type: 'string', help: 'docker-archive or oci-archive', default: 'docker-archive' },
+    format: {
+      type: 'string',
+      help: 'docker-archive, oci-archive, oci-dir or docker-dir',
+      default: 'docker-archive',
+    },
     platform: {
       type: 'string',
       help: 'Save only the given platform',
@@ -20,9 +24,28 @@ export const command = defineCommand({
   args: { min: 1 },
   async run({ flags, args }, io, ctx) {
     const format = flags.format;
+    if (format === 'oci-dir' || format === 'docker-dir') {
+      if (flags.output === undefined) throw new InvalidError(`--format ${format} needs -o DIRECTORY`);
+      if (format === 'docker-dir' && args.length > 1)
+        throw new InvalidError('a docker-dir holds one image', { hint: 'oci-dir holds several' });
+      const { canonical, openImageStore, parseReference } = await import('../../image/index.js');
+      const store = openImageStore(ctx);
+      const directory = path.resolve(ctx.cwd, flags.output);
+      for (const name of args) {
+        const [tag] = (await store.resolve(name)).repoTags;
+        const reference = tag === undefined ? undefined : canonical(parseReference(tag));
+        await store.copyTo(
+          name,
+          format === 'oci-dir'
+            ? { transport: 'oci', path: directory, reference }
+            : { transport: 'dir', path: directory },
+        );
+      }
+      return 0;
+    }
     if (format !== 'docker-archive' && format !== 'oci-archive') {
       throw new InvalidError(
-        `--format: expected docker-archive or oci-archive, received ${JSON.stringify(format)}`,
+        `--format: expected docker-archive, oci-archive, oci-dir or docker-dir, received ${JSON.stringify(format)}`,
       );
     }
     if (flags.output === undefined && io.tty.stdout) {

@@ -1,4 +1,4 @@
-import { monotonicMs } from '../../base/index.js';
+import { InvalidError, monotonicMs } from '../../base/index.js';
 import type { Progress } from '../../image/index.js';
 import type { Io } from '../io.js';
 import { humanSize } from './units.js';
@@ -25,7 +25,7 @@ export function progressPrinter(
       if (p.status === 'Waiting' || last.get(p.id) === p.status) return;
       last.set(p.id, p.status);
       // Bytes are for bars.
-      if (p.status === 'Downloading' || p.status === 'Pushing') return;
+      if (['Downloading', 'Pushing', 'Copying', 'Decompressing'].includes(p.status)) return;
       io.out(p.id === '' ? `${p.status}\n` : `${p.id}: ${p.status}\n`);
     },
     done() {},
@@ -64,8 +64,9 @@ function line(p: Progress, width: number): string {
   return `${lead} [${'='.repeat(full)}>${' '.repeat(room - 1 - full)}] ${sizes}`;
 }
 
-/** The value of `--progress`. */
+/** The value of `--progress`. @throws InvalidError */
 export function progressMode(text: string, quiet: boolean): ProgressMode {
-  if (quiet) return 'quiet';
-  return (['auto', 'tty', 'plain', 'json'] as const).find((m) => m === text) ?? 'auto';
+  const mode = (['auto', 'tty', 'plain', 'json'] as const).find((m) => m === text);
+  if (mode) return quiet ? 'quiet' : mode;
+  throw new InvalidError(`--progress: expected auto, tty, plain or json, received ${JSON.stringify(text)}`);
 }

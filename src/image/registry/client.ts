@@ -3,7 +3,8 @@ import { MANIFEST_LIMIT } from '../documents.js';
 import { type Reference, repositoryOf } from '../reference.js';
 import { MEDIA } from '../types.js';
 import { type Credentials, credentialsFor } from './credentials.js';
-import { type HttpRequest, type HttpResponse, isInsecure, isLoopback, readBody, request } from './http.js';
+import { type HttpRequest, type HttpResponse, readBody, request } from './http.js';
+import { isInsecure, isLoopback } from './settings.js';
 
 const ACCEPT = [MEDIA.ociIndex, MEDIA.dockerList, MEDIA.ociManifest, MEDIA.dockerManifest].join(', ');
 const TRIES = 5;
@@ -22,26 +23,30 @@ export class Registry {
   #authorization: string | undefined;
   #credentials: Credentials | undefined | null = null;
   readonly #signal: AbortSignal | undefined;
+  readonly #mirror: string | undefined;
   /** Scope to ask a token for: `pull`, or `pull,push`. */
   readonly #actions: string;
-  readonly #alsoPull: string | undefined;
+  readonly #alsoPull: readonly string[];
 
   constructor(
     ctx: Context,
     ref: Reference,
     options: {
       actions?: 'pull' | 'pull,push' | undefined;
-      /** Another repository to have the right to read, for mounts across repositories. */
-      alsoPull?: string | undefined;
+      /** Other repositories to have the right to read, for mounts across repositories. */
+      alsoPull?: readonly string[] | undefined;
       credentials?: Credentials | undefined;
       signal?: AbortSignal | undefined;
+      /** URL of a mirror to ask in place of the registry itself. */
+      mirror?: string | undefined;
     } = {},
   ) {
     this.#ctx = ctx;
     this.#ref = ref;
     this.#actions = options.actions ?? 'pull';
-    this.#alsoPull = options.alsoPull;
+    this.#alsoPull = options.alsoPull ?? [];
     this.#signal = options.signal;
+    this.#mirror = options.mirror;
     if (options.credentials) this.#credentials = options.credentials;
   }
 
@@ -94,17 +99,25 @@ export class Registry {
       const response = await this.#once(path, options);
       if (response.status === 401 && refused++ === 0 && canRepeat(options)) {
         response.body.resume();
-        await this.#authenticate(String(response.headers['www-authenticate'] ?? ''));
+        await this.authenticate(response);
         tries--;
         continue;
       }
-      const passing = response.status === 429 || (response.status >= 500 && response.status !== 501);
-      if (!passing || tries >= TRIES || !canRepeat(options)) return response;
-      const pause = pauseOf(String(response.headers['retry-after'] ?? ''), tries);
-      if (pause > LONGEST_PAUSE_MS) return response;
-      response.body.destroy();
-      await sleep(pause, this.#signal);
+      if (tries >= TRIES || !canRepeat(options) || !(await this.passes(response, tries))) return response;
     }
+  }
+
+  /**
+   * Whether a refusal is passing (429, 5xx); waits as Retry-After says, or ever longer, and then drops the answer.
+   * @param tries how often it was asked so far
+   */
+  async passes(response: HttpResponse, tries: number): Promise<boolean> {
+    if (response.status !== 429 && (response.status < 500 || response.status === 501)) return false;
+    const pause = pauseOf(String(response.headers['retry-after'] ?? ''), tries);
+    if (pause > LONGEST_PAUSE_MS) return false;
+    response.body.destroy();
+    await sleep(pause, this.#signal);
+    return true;
   }
 
   async #once(path: string, options: HttpRequest): Promise<HttpResponse> {
@@ -118,7 +131,7 @@ export class Registry {
 
   /** https; plain http where a loopback or insecure registry doesn't speak TLS. */
   async #findBase(): Promise<URL> {
-    const mirror = mirrorOf(this.#ctx, this.#ref.domain);
+    const mirror = this.#mirror;
     const host = this.#ref.domain === 'docker.io' ? 'registry-1.docker.io' : this.#ref.domain;
     const root = mirror ?? `https://${host}`;
     const below = (at: string) => new URL(`/v2/${this.#ref.path}/`, at);
@@ -129,7 +142,8 @@ export class Registry {
         response.body.destroy();
       } catch (error) {
         const code = ((error as Error).cause as { code?: string } | undefined)?.code ?? '';
-        if (/CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code)) throw error;
+        const registry = error instanceof ImageError && error.code === 'REGISTRY';
+        if (!registry || /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code)) throw error;
         this.#base = below(`http://${host}`);
         return this.#base;
       }
@@ -139,8 +153,12 @@ export class Registry {
   }
 
   /** Answers a 401: basic, or a token from where the registry says. */
-  async #authenticate(challenge: string): Promise<void> {
-    if (this.#credentials === null) this.#credentials = await credentialsFor(this.#ctx, this.#ref.domain);
+  async authenticate(refusal: HttpResponse): Promise<void> {
+    const challenge = String(refusal.headers['www-authenticate'] ?? '');
+    if (this.#credentials === null) {
+      const host = this.#mirror === undefined ? this.#ref.domain : new URL(this.#mirror).host;
+      this.#credentials = await credentialsFor(this.#ctx, host);
+    }
     const credentials = this.#credentials;
     if (/^basic/i.test(challenge)) {
       if (credentials) this.#authorization = basic(credentials);
@@ -156,7 +174,7 @@ export class Registry {
       });
     }
     const scopes = [`repository:${this.#ref.path}:${this.#actions}`];
-    if (this.#alsoPull) scopes.push(`repository:${this.#alsoPull}:pull`);
+    for (const other of this.#alsoPull) scopes.push(`repository:${other}:pull`);
     let response: HttpResponse;
     if (credentials?.identityToken) {
       const form = new URLSearchParams({
@@ -255,13 +273,4 @@ export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void
     if (signal?.aborted) stop();
     signal?.addEventListener('abort', stop, { once: true });
   });
-}
-
-/** NSBOX_REGISTRY_MIRRORS: `docker.io=https://mirror.example,…`. */
-function mirrorOf(ctx: Context, domain: string): string | undefined {
-  for (const entry of (ctx.env['NSBOX_REGISTRY_MIRRORS'] ?? '').split(',')) {
-    const [from, to] = entry.trim().split('=');
-    if (from === domain && to) return to;
-  }
-  return undefined;
 }

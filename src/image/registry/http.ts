@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import path from 'node:path';
-import { type Context, ImageError } from '../../base/index.js';
+import { type Context, fromErrno, ImageError } from '../../base/index.js';
+import { isInsecure, isLoopback, silenceMs } from './settings.js';
 
 export interface HttpRequest {
   method?: string | undefined;
@@ -20,8 +21,6 @@ export interface HttpResponse {
   url: URL;
 }
 
-/** A connection that says nothing for this long is given up. */
-const SILENCE_MS = 60_000;
 const REDIRECTS = 5;
 
 /**
@@ -57,18 +56,22 @@ export async function request(ctx: Context, url: URL, options: HttpRequest = {})
 
 async function once(ctx: Context, url: URL, options: HttpRequest): Promise<HttpResponse> {
   const secure = url.protocol === 'https:';
+  const silence = silenceMs(ctx);
   const settings: RequestOptions & {
     ca?: (string | Buffer)[];
+    cert?: Buffer;
+    key?: Buffer;
     rejectUnauthorized?: boolean;
     servername?: string;
   } = {
     method: options.method ?? 'GET',
     headers: { 'user-agent': 'nsbox', ...options.headers },
     signal: options.signal,
+    // From before the connection is made: a handshake may hang as well.
+    timeout: silence,
   };
   if (secure) {
-    const ca = await authorities(ctx, url.host);
-    if (ca) settings.ca = ca;
+    Object.assign(settings, await certificates(ctx, url.host));
     if (isInsecure(ctx, url.host)) settings.rejectUnauthorized = false;
   }
   const proxy = proxyFor(ctx, url);
@@ -81,10 +84,12 @@ async function once(ctx: Context, url: URL, options: HttpRequest): Promise<HttpR
     const target = proxy && !secure ? viaProxy(proxy, url, settings) : url;
     return await new Promise<HttpResponse>((resolve, reject) => {
       const req = send(target, settings, (body) => {
-        body.setTimeout(SILENCE_MS, () => body.destroy(new Error(`no data from ${url.host} for a minute`)));
+        body.setTimeout(silence, () =>
+          body.destroy(new Error(`no data from ${url.host} for ${silence / 1000} s`)),
+        );
         resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
       });
-      req.setTimeout(SILENCE_MS, () => req.destroy(new Error(`no answer from ${url.host} for a minute`)));
+      req.on('timeout', () => req.destroy(new Error(`no answer for ${silence / 1000} s`)));
       req.on('error', reject);
       void sendBody(req, options.body).catch((error: unknown) => req.destroy(error as Error));
     });
@@ -137,40 +142,51 @@ function proxyFor(ctx: Context, url: URL): URL | undefined {
   return new URL(/^[a-z]+:\/\//.test(proxy) ? proxy : `http://${proxy}`);
 }
 
-/** localhost, 127.0.0.0/8, ::1: registries there may speak plain HTTP. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(hostname) || hostname === '[::1]';
-}
-
-/** Hosts in NSBOX_INSECURE_REGISTRIES (`a:5000,b`): plain HTTP and any certificate. */
-export function isInsecure(ctx: Context, host: string): boolean {
-  return (ctx.env['NSBOX_INSECURE_REGISTRIES'] ?? '').split(',').some((s) => s.trim() === host);
-}
-
-/** The usual authorities and those in /etc/docker/certs.d/HOST/*.crt; SSL_CERT_FILE replaces the usual ones. */
-async function authorities(ctx: Context, host: string): Promise<(string | Buffer)[] | undefined> {
-  const own: Buffer[] = [];
-  for (const base of ['/etc/nsbox/certs.d', '/etc/docker/certs.d']) {
+/**
+ * Certificates for a host, in files as Docker has them in /etc/docker/certs.d/HOST: *.crt are authorities beside the usual
+ * ones, NAME.cert with NAME.key is ours. SSL_CERT_FILE adds authorities for every host.
+ * @throws NsboxError where a certificate has no key
+ */
+async function certificates(
+  ctx: Context,
+  host: string,
+): Promise<{ ca?: (string | Buffer)[]; cert?: Buffer; key?: Buffer }> {
+  const authorities: Buffer[] = [];
+  const own: { cert?: Buffer; key?: Buffer } = {};
+  const directories = [path.join('/etc/nsbox/certs.d', host), path.join('/etc/docker/certs.d', host)];
+  const given = ctx.env['NSBOX_CERT_DIR'];
+  for (const directory of given ? [given, ...directories] : directories) {
+    let names: string[];
     try {
-      for (const name of readdirSync(path.join(base, host))) {
-        if (name.endsWith('.crt')) own.push(readFileSync(path.join(base, host, name)));
+      names = readdirSync(directory).sort();
+    } catch (error) {
+      if (directory === given) throw fromErrno(`read ${directory}`, error, { path: directory });
+      continue; // no authority of this host's own
+    }
+    for (const name of names) {
+      const file = path.join(directory, name);
+      if (name.endsWith('.crt')) authorities.push(readFileSync(file));
+      if (!name.endsWith('.cert') || own.cert) continue;
+      const key = file.replace(/cert$/, 'key');
+      try {
+        own.cert = readFileSync(file);
+        own.key = readFileSync(key);
+      } catch (error) {
+        throw fromErrno(`read ${key}`, error, { path: key, hint: `${name} needs its key beside it` });
       }
-    } catch {
-      // No such directory: no authority of this host's own.
     }
   }
   const file = ctx.env['SSL_CERT_FILE'] || ctx.env['NODE_EXTRA_CA_CERTS'];
-  let extra: Buffer | undefined;
   if (file) {
     try {
-      extra = readFileSync(file);
+      authorities.push(readFileSync(file));
     } catch {
       ctx.warn(`cannot read the certificates in ${file}`);
     }
   }
-  if (own.length === 0 && !extra) return undefined;
+  if (authorities.length === 0) return own;
   const { rootCertificates } = await import('node:tls');
-  return [...own, ...(extra ? [extra] : []), ...rootCertificates];
+  return { ...own, ca: [...authorities, ...rootCertificates] };
 }
 
 function unreachable(url: URL, error: unknown): ImageError {
@@ -192,7 +208,7 @@ function unreachable(url: URL, error: unknown): ImageError {
     errno: /^E[A-Z]+$/.test(code) ? code : undefined,
     cause: error,
     hint: certificate
-      ? `put its authority into /etc/docker/certs.d/${url.host}/ca.crt, or name it in NSBOX_INSECURE_REGISTRIES`
+      ? `put its authority into /etc/docker/certs.d/${url.host}/ca.crt, or give --tls-verify=false`
       : undefined,
   });
 }

@@ -1,3 +1,3 @@
 export { login, logout } from './login.js';
 export { pullAllTags, pullImage } from './pull.js';
-export { pushImage } from './push.js';
+export { type PushRequest, pushImage } from './push.js';

@@ -6,7 +6,12 @@ import { proxyAuth } from './http.js';
 export async function tunnel(
   proxy: URL,
   url: URL,
-  settings: RequestOptions & { ca?: (string | Buffer)[]; rejectUnauthorized?: boolean },
+  settings: RequestOptions & {
+    ca?: (string | Buffer)[];
+    cert?: Buffer;
+    key?: Buffer;
+    rejectUnauthorized?: boolean;
+  },
 ): Promise<() => Socket> {
   const { request } = proxy.protocol === 'https:' ? await import('node:https') : await import('node:http');
   const { connect } = await import('node:tls');
@@ -17,7 +22,9 @@ export async function tunnel(
       path: `${url.hostname}:${port}`,
       headers: { host: `${url.hostname}:${port}`, ...proxyAuth(proxy) },
       signal: settings.signal,
+      timeout: settings.timeout,
     });
+    req.on('timeout', () => req.destroy(new Error(`the proxy ${proxy.host} does not answer`)));
     req.on('connect', (response, raw) => {
       if (response.statusCode === 200) resolve(raw as Socket);
       else reject(new Error(`the proxy ${proxy.host} answers ${response.statusCode}`));
@@ -30,6 +37,7 @@ export async function tunnel(
       socket,
       servername: url.hostname,
       ...(settings.ca ? { ca: settings.ca } : {}),
+      ...(settings.cert ? { cert: settings.cert, key: settings.key } : {}),
       ...(settings.rejectUnauthorized === undefined
         ? {}
         : { rejectUnauthorized: settings.rejectUnauthorized }),

@@ -1,4 +1,4 @@
-import { type Context, ImageError, InvalidError, isErrno } from '../../base/index.js';
+import { type Context, ImageError, InvalidError, isErrno, NsboxError } from '../../base/index.js';
 import { BlobWriter, blobSize, putBlob, sha256, verifiedBlob } from '../blobs.js';
 import { CONFIG_LIMIT, isIndex, parseConfig, parseIndex, parseManifest } from '../documents.js';
 import { type LayerJob, landLayers } from '../layer/index.js';
@@ -8,14 +8,20 @@ import { choosePlatform, wantedPlatform } from '../platform.js';
 import type { ImageRecord } from '../records.js';
 import { canonical, parseReference, type Reference, repositoryOf } from '../reference.js';
 import { chainOf, register } from '../register.js';
+import { refuseForeign } from '../transfer/manifest.js';
 import type { Descriptor, Progress } from '../types.js';
 import { MEDIA } from '../types.js';
 import { Registry, sleep } from './client.js';
+import type { Credentials } from './credentials.js';
+import { mirrorsOf } from './settings.js';
 
 export interface PullRequest {
   platform?: string | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
+  credentials?: Credentials | undefined;
+  /** The name to give in the store, where it isn't the registry's. */
+  rename?: string | undefined;
 }
 
 /** How often a cut download is taken up again without a byte of progress. */
@@ -32,7 +38,7 @@ export async function pullImage(
   options: PullRequest = {},
 ): Promise<ImageRecord> {
   const ref = parseReference(reference);
-  return pullReference(ctx, ref, new Registry(ctx, ref, { signal: options.signal }), options);
+  return pullReference(ctx, ref, registryOf(ctx, ref, options), options);
 }
 
 /** Every tag of a repository. */
@@ -45,7 +51,7 @@ export async function pullAllTags(
   if (ref.digest || /:[^/]*$/.test(reference.replace(/^[^/]*:\d+\//, ''))) {
     throw new InvalidError('--all-tags takes a name without tag or digest');
   }
-  const registry = new Registry(ctx, ref, { signal: options.signal });
+  const registry = registryOf(ctx, ref, options);
   const out: ImageRecord[] = [];
   for (const tag of await registry.tags()) {
     out.push(await pullReference(ctx, { ...ref, tag }, registry, options));
@@ -53,16 +59,45 @@ export async function pullAllTags(
   return out;
 }
 
+function registryOf(ctx: Context, ref: Reference, options: PullRequest, mirror?: string): Registry {
+  const { signal, credentials } = options;
+  return new Registry(ctx, ref, {
+    signal,
+    mirror,
+    credentials: mirror === undefined ? credentials : undefined,
+  });
+}
+
+/** The manifest from the first of the registry's mirrors that has it, or from itself, with what to ask for the rest. */
+async function firstManifest(
+  ctx: Context,
+  ref: Reference,
+  upstream: Registry,
+  options: PullRequest,
+): Promise<{ registry: Registry; first: Fetched }> {
+  const wanted = ref.digest ?? ref.tag ?? 'latest';
+  for (const mirror of mirrorsOf(ctx, ref.domain)) {
+    try {
+      const registry = registryOf(ctx, ref, options, mirror);
+      return { registry, first: await fetchManifest(registry, wanted) };
+    } catch (error) {
+      // A mirror may lack it, be down or lie: the registry itself has the last word.
+      if (!(error instanceof NsboxError) || options.signal?.aborted) throw error;
+    }
+  }
+  return { registry: upstream, first: await fetchManifest(upstream, wanted) };
+}
+
 async function pullReference(
   ctx: Context,
   ref: Reference,
-  registry: Registry,
+  upstream: Registry,
   options: PullRequest,
 ): Promise<ImageRecord> {
   const said = (id: string, status: string, current?: number, total?: number) =>
     options.onProgress?.({ id, status, current, total });
   said(ref.digest ?? ref.tag ?? 'latest', `Pulling from ${ref.path}`);
-  const first = await fetchManifest(registry, ref.digest ?? ref.tag ?? 'latest');
+  const { registry, first } = await firstManifest(ctx, ref, upstream, options);
   let found = first;
   if (isIndex(first.mediaType, first.data)) {
     const index = await parseIndex(first.data, canonical(ref));
@@ -111,7 +146,7 @@ async function pullReference(
       blobs: manifest.layers,
       repoDigests: digests.map((digest) => `${repositoryOf(ref)}@${digest}`),
     },
-    ref.digest ? [] : [name],
+    options.rename === undefined ? (ref.digest ? [] : [name]) : [canonical(parseReference(options.rename))],
   );
 }
 
@@ -141,15 +176,6 @@ async function fetchConfig(ctx: Context, registry: Registry, config: Descriptor)
   return Buffer.concat(pieces);
 }
 
-function refuseForeign(layer: Descriptor): void {
-  if (/foreign|nondistributable/.test(layer.mediaType)) {
-    throw new ImageError(`the image has a layer that its registry doesn't distribute (${layer.mediaType})`, {
-      hint: 'such layers belong to Windows images',
-    });
-  }
-  if (/encrypted/.test(layer.mediaType)) throw new ImageError('the image has an encrypted layer');
-}
-
 /**
  * The pieces of a blob as they come, stored on the way. What an earlier try left is read first and the rest asked for by
  * Range; a cut connection is taken up where it broke.
@@ -174,22 +200,45 @@ async function* download(
   yield* writer.earlier();
   if (writer.size > blob.size)
     throw new ImageError(`a part of ${blob.digest} in the store is too long; try again`);
-  for (let fruitless = 0; writer.size < blob.size; ) {
-    const before = writer.size;
+  // Whoever stops at a yield found the content bad; a cut while waiting is none of its fault.
+  writer.keepPart(true);
+  try {
+    for await (const piece of resuming(registry, blob, writer.size, signal)) {
+      writer.write(piece);
+      progress('Downloading', writer.size);
+      writer.keepPart(false);
+      yield piece;
+      writer.keepPart(true);
+    }
+  } catch (error) {
+    if (error instanceof ImageError && error.code === 'IMAGE_CORRUPT') writer.keepPart(false);
+    throw error;
+  }
+  await writer.finish(blob.size);
+  progress('Pull complete', blob.size);
+}
+
+/**
+ * The pieces of a blob from byte `start` on, as a registry sends them, unchecked; a cut connection is taken up where it
+ * broke.
+ * @throws ImageError IMAGE_CORRUPT where more comes than was announced, REGISTRY where it breaks off again and again
+ */
+export async function* resuming(
+  registry: Registry,
+  blob: Descriptor,
+  start: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  let at = start;
+  for (let fruitless = 0; at < blob.size; ) {
+    const before = at;
     let failure: unknown;
-    writer.keepPart(true);
     try {
-      for await (const piece of fetchFrom(registry, blob, writer.size)) {
-        if (writer.size + piece.length > blob.size) {
-          writer.keepPart(false);
+      for await (const piece of fetchFrom(registry, blob, at)) {
+        if (at + piece.length > blob.size)
           throw new ImageError(`the registry sends more than the ${blob.size} bytes of ${blob.digest}`);
-        }
-        writer.write(piece);
-        progress('Downloading', writer.size);
-        // Whoever stops here found the content bad; a cut while waiting is none of its fault.
-        writer.keepPart(false);
+        at += piece.length;
         yield piece;
-        writer.keepPart(true);
       }
     } catch (error) {
       signal?.throwIfAborted();
@@ -198,18 +247,16 @@ async function* download(
       if (!cut) throw error;
       failure = error;
     }
-    if (writer.size >= blob.size) break;
-    fruitless = writer.size > before ? 1 : fruitless + 1;
+    if (at >= blob.size) break;
+    fruitless = at > before ? 1 : fruitless + 1;
     if (fruitless >= TRIES) {
       throw new ImageError(
-        `the download of ${blob.digest} broke off at ${writer.size} of ${blob.size} bytes, ${TRIES} times`,
+        `the download of ${blob.digest} broke off at ${at} of ${blob.size} bytes, ${TRIES} times`,
         { code: 'REGISTRY', cause: failure, hint: 'what came is kept; pull again to go on from there' },
       );
     }
     await sleep(Math.min(4000, 200 * 2 ** fruitless), signal);
   }
-  await writer.finish(blob.size);
-  progress('Pull complete', blob.size);
 }
 
 /** An error of the stream itself (`aborted`, `terminated`), not one of ours. */
