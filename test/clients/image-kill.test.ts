@@ -89,8 +89,7 @@ function trees(paths: readonly string[]): string[] {
 
 test(`kill -9 at ${ROUNDS} random moments of pull, load, unpack and prune: the store verifies, the next try succeeds, nothing is left`, async (t) => {
   using store = new TestStore();
-  using registryPlace = new TestStore();
-  using registry = await RealRegistry.start(registryPlace);
+  using registry = await RealRegistry.start();
   const seed = Number(process.env['NSBOX_CRASH_SEED'] ?? Date.now() % 2 ** 31);
   t.diagnostic(`seed ${seed} (NSBOX_CRASH_SEED repeats what is done, though not its timing)`);
   const name = `${registry.host}/team/kill:1`;

@@ -86,7 +86,7 @@ const plain = makeTar([
 
 before(async () => {
   shared = new TestStore();
-  registry = await RealRegistry.start(shared);
+  registry = await RealRegistry.start();
   images = openImageStore(shared.ctx);
   writeFileSync(shared.file('one.tar'), plain);
   writeFileSync(shared.file('one.tar.gz'), gzipSync(plain));
@@ -180,10 +180,9 @@ test('basic authentication: login checks and stores, pull uses it, logout forget
   using store = new TestStore();
   // bcrypt of "secret", made by crypt(3).
   writeFileSync(store.file('htpasswd'), `me:${bcryptOfSecret}\n`);
-  using own = await RealRegistry.start(
-    store,
-    `auth: {htpasswd: {realm: r, path: ${store.file('htpasswd')}}}\n`,
-  );
+  using own = await RealRegistry.start({
+    auth: { htpasswd: { realm: 'r', path: store.file('htpasswd') } },
+  });
   const s = openImageStore(store.ctx);
   await assert.rejects(s.pull(`${own.host}/a/b`), /denies access to a\/b/);
   await assert.rejects(s.login(own.host, 'me', 'wrong'), /doesn't accept this user and password/);
