@@ -118,6 +118,7 @@ test('a member that is cut off is an error, a missing end is not', () => {
   assert.throws(() => read(whole.subarray(0, 900)), /ends in the middle/);
   // `umoci insert` leaves the padding of its last member out.
   assert.equal(content(read(whole.subarray(0, 512 + 600))[0]!).length, 600);
+  assert.throws(() => read(whole.subarray(0, 512 + 700)), /ends in the middle/);
 });
 
 test('headers that claim absurd sizes are refused before memory is taken', () => {

@@ -34,6 +34,8 @@ export class TarReader {
   /** Bytes of the archive that belong to the entry and are still to come. */
   #left = 0;
   #padding = 0;
+  /** Some of the padding came and some didn't: no writer leaves it so. */
+  #cutPadding = false;
   #parts: SparsePart[] = [];
   #part = 0;
   #inPart = 0;
@@ -65,6 +67,7 @@ export class TarReader {
           const n = Math.min(this.#padding, chunk.length - at);
           this.#padding -= n;
           at += n;
+          this.#cutPadding = this.#padding > 0;
           if (this.#padding === 0) this.#state = 'header';
           break;
         }
@@ -95,7 +98,7 @@ export class TarReader {
    */
   end(): void {
     if (this.#state === 'over') return;
-    const between = this.#state === 'header' || this.#state === 'padding';
+    const between = this.#state === 'header' || (this.#state === 'padding' && !this.#cutPadding);
     if (!between || this.#filled > 0 || this.#local || this.#longName || this.#longLink) {
       throw malformed(this.#members === 0 ? 'this is no tar archive' : 'it ends in the middle of a member');
     }
