@@ -36,6 +36,7 @@ before(async () => {
   buildah('copy', work, at('more'), '/opt');
   buildah('config', '--cmd', '/opt/hi', '--label', 'by=buildah', work);
   buildah('commit', '-q', work, 'made:1');
+  podman('save', '-q', '--format', 'oci-archive', '-o', at('made.tar'), 'made:1');
 });
 after(async () => {
   // Layers of vfs have files that only their own tool names.
@@ -122,8 +123,8 @@ test('several images in one archive, of podman and of nsbox', async () => {
 });
 
 test('skopeo: oci, dir and docker-archive of one image are one image; standard input too', async () => {
-  await rig.ok('load', '-q', '-i', at('oci-archive'));
-  const source = `oci-archive:${at('oci-archive')}`;
+  await rig.ok('load', '-q', '-i', at('made.tar'));
+  const source = `oci-archive:${at('made.tar')}`;
   skopeo('copy', '-q', source, `oci:${at('s-oci')}:v1`);
   skopeo('copy', '-q', source, `dir:${at('s-dir')}`);
   skopeo('copy', '-q', source, `docker-archive:${at('s-docker.tar')}:made:3`);
@@ -141,11 +142,11 @@ test('skopeo: oci, dir and docker-archive of one image are one image; standard i
 
 test('umoci: what it repacks runs, and it unpacks what nsbox copied', async () => {
   const layout = at('umoci');
-  skopeo('copy', '-q', `oci-archive:${at('oci-archive')}`, `oci:${layout}:base`);
+  skopeo('copy', '-q', `oci-archive:${at('made.tar')}`, `oci:${layout}:base`);
   must('umoci', ['insert', '--image', `${layout}:base`, '--tag', 'more', at('more'), '/srv']);
   must('umoci', ['config', '--image', `${layout}:more`, '--config.cmd', '/srv/hi']);
   await loadsAndRuns(`oci:${layout}:more`, undefined);
-  await rig.ok('load', '-q', '-i', at('oci-archive'));
+  await rig.ok('load', '-q', '-i', at('made.tar'));
   await rig.ok('image', 'cp', '-q', 'localhost/made:1', `oci:${at('ours')}:1`);
   must('umoci', ['unpack', '--image', `${at('ours')}:1`, at('bundle')]);
   assert.match(readFileSync(at('bundle/rootfs/opt/hi'), 'utf8'), /it runs/);
