@@ -3,6 +3,7 @@ export * from './context.js';
 export * from './errors.js';
 export * from './filters.js';
 export * from './hash.js';
+export * from './hooks.js';
 export * from './ids.js';
 export * from './package-root.js';
 export * from './random.js';

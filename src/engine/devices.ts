@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { type Context, isErrno } from '../base/index.js';
+import { type Context, isErrno, runHooks } from '../base/index.js';
 import type { StagedEdits } from '../devices/index.js';
 import type { ContainerRequest, Spec } from '../spec/index.js';
 import { listContainers } from './containers.js';
@@ -45,17 +45,39 @@ export async function deviceEdits(
   return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
 }
 
-/** What hooks of devices get on their stdin: the container's state, as runtime-spec has it. */
+/** What hooks of devices get on their stdin inside: the container's state, as runtime-spec has it. */
 export function hookState(id: string, spec: Spec, bundle: string): string {
+  return JSON.stringify(stateDocument(id, spec, bundle, 'created', 1));
+}
+
+function stateDocument(id: string, spec: Spec, bundle: string, status: string, pid: number): object {
   const { ociVersion, annotations } = spec;
-  return JSON.stringify({
-    ociVersion,
-    id,
-    status: 'created',
-    pid: 1,
-    bundle,
-    ...(annotations ? { annotations } : {}),
-  });
+  return { ociVersion, id, status, pid, bundle, ...(annotations ? { annotations } : {}) };
+}
+
+/** Whether a spec has hooks for the moment before its root is entered, which run on the host's side. */
+export const hasRuntimeHooks = (spec: Spec): boolean =>
+  Boolean(spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length);
+
+/** Runs the hooks of devices that belong to the host's side. @throws LaunchError where one fails: nothing starts then */
+export async function runtimeHooks(id: string, spec: Spec, bundle: string, pid: number): Promise<void> {
+  const state = stateDocument(id, spec, bundle, 'creating', pid);
+  await runHooks('prestart', spec.hooks?.prestart, state);
+  await runHooks('createRuntime', spec.hooks?.createRuntime, state);
+}
+
+/** Runs the hooks for what has started. @throws LaunchError where one fails; the program is killed then, as the standard asks */
+export async function poststartHooks(id: string, spec: Spec, bundle: string, pid: number): Promise<void> {
+  try {
+    await runHooks('poststart', spec.hooks?.poststart, stateDocument(id, spec, bundle, 'running', pid));
+  } catch (error) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // it has ended already
+    }
+    throw error;
+  }
 }
 
 /** Sources of the edits' mounts: files of the driver, whose owner as a container sees it is nobody's concern. */

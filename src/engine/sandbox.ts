@@ -18,7 +18,14 @@ import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec
 import { exposedPorts, needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
-import { deviceEdits, hookState, sourcesOf } from './devices.js';
+import {
+  deviceEdits,
+  hasRuntimeHooks,
+  hookState,
+  poststartHooks,
+  runtimeHooks,
+  sourcesOf,
+} from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { ownFileMounts } from './own-files.js';
 import { idsDirectory, sandboxesDirectory } from './paths.js';
@@ -156,6 +163,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       ...(edits ? { links: edits.symlinks } : {}),
       ...(seccomp ? { seccomp } : {}),
       networkSync: network?.connect !== undefined,
+      runtimeHooks: hasRuntimeHooks(spec),
       idmapBinds: idRange !== undefined,
       reaper: request.init,
       dieWithRuntime: true,
@@ -169,7 +177,10 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       stdio: options.stdio,
       passed: [lock],
       newSession: true,
-      ...(network?.connect ? { sync: { network: network.connect } } : {}),
+      sync: {
+        ...(network?.connect ? { network: network.connect } : {}),
+        createRuntime: (pid) => runtimeHooks(id, spec, directory, pid),
+      },
       onNotice: (list, step) => {
         const s = list === 'parent' ? plan(input).parent[step] : undefined;
         if (s?.op === 'openTree' && !deviceSources.has(s.source)) {
@@ -179,6 +190,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       onTrace: options.onTrace,
     });
     closeSync(lock);
+    await poststartHooks(id, spec, directory, launched.pid);
     const exit = networked
       ? launched.exit.then(async (report) => {
           await releaseNetwork(ctx, id);

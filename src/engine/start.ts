@@ -10,7 +10,14 @@ import { ensureDirectory, writeRecord } from '../state/index.js';
 import { lockContainer } from './container-lock.js';
 import { containerState, findContainer, readContainer } from './containers.js';
 import { imageOf, joinedContainer, joinedContainers, type UsableImage } from './create.js';
-import { deviceEdits, hookState, sourcesOf } from './devices.js';
+import {
+  deviceEdits,
+  hasRuntimeHooks,
+  hookState,
+  poststartHooks,
+  runtimeHooks,
+  sourcesOf,
+} from './devices.js';
 import { keepConfig } from './keep.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
@@ -136,6 +143,7 @@ export async function prepareLaunch(
     ...(seccomp ? { seccomp: { program: seccomp.program, flags: seccomp.flags } } : {}),
     networkSync: ownNetwork && wired(request.networks),
     attachSync: options.attach !== undefined,
+    runtimeHooks: hasRuntimeHooks(spec),
     keepNamespaces: request.restart.name !== 'no',
     idmapBinds: record.idRange !== undefined,
     reaper: request.init,
@@ -290,6 +298,7 @@ async function startLocked(
       newSession: true,
       sync: {
         network: (pid) => networks.connect(settings, `/proc/${pid}/ns/net`),
+        createRuntime: (pid) => runtimeHooks(record.id, prepared.spec, paths.data, pid),
         ...(options.attach ? { attach: () => options.attach!(paths.socket) } : {}),
       },
       onNotice: (list, step) => {
@@ -301,7 +310,9 @@ async function startLocked(
       onTrace: options.onTrace && ((time) => options.onTrace!(time, prepared.plan)),
     });
     options.meanwhile?.();
-    return await launching;
+    const launched = await launching;
+    await poststartHooks(record.id, prepared.spec, paths.data, launched.pid);
+    return launched;
   } catch (error) {
     await networks.release(record.id);
     recordFailure(paths, began, error as NsboxError);

@@ -1,6 +1,6 @@
 import { closeSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, InvalidError } from '../base/index.js';
+import { fromErrno, InvalidError, runHooks } from '../base/index.js';
 import {
   type CgroupPlan,
   launchCgroup,
@@ -19,7 +19,7 @@ import { cgroupsPathOf, planGroups } from './cgroups.js';
 import { checkSpec } from './check.js';
 import { claim, forget, type OciRecord, save, self, stateDocument } from './containers.js';
 import { withHome } from './home.js';
-import { runHooks } from './hooks.js';
+
 import { log } from './log.js';
 import type { Runtime } from './runtime.js';
 import { readBundle, saveSpec } from './spec-file.js';

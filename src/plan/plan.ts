@@ -276,7 +276,11 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
   const process = spec.process!;
   if (process.cwd !== '/') init.push({ op: 'mkdirsIn', directories: [{ path: process.cwd, mode: 0o755 }] });
   if (process.terminal) init.push(consoleStep(input, process, true, around.passedSlot));
-  if (input.runtimeHooks) init.push({ op: 'sync', point: 'createRuntime' });
+  if (input.runtimeHooks) {
+    // A restart by the monitor has no runtime to run them.
+    const once = input.keepNamespaces ? { firstRunOnly: true } : {};
+    init.push({ op: 'sync', point: 'createRuntime', ...once });
+  }
   for (const h of spec.hooks?.createContainer ?? [])
     init.push(hookStep(h, 'createContainer', input.hookState));
   // A /dev asked to be read-only is so from here on: until now it was being filled.

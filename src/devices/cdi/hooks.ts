@@ -7,8 +7,8 @@ import { forwardCompat } from '../nvidia/compat.js';
 /** Programs of NVIDIA's toolkit whose hooks stand in CDI files. */
 const TOOLKIT = new Set(['nvidia-ctk', 'nvidia-cdi-hook']);
 
-/** Points at which the engine runs nothing: they need a runtime that waits for the container. */
-const NOT_RUN = ['prestart', 'createRuntime', 'poststart', 'poststop'] as const;
+/** What the engine doesn't run: when a container ends, nobody of nsbox's who could start programs need be there. */
+const NOT_RUN = ['poststop'] as const;
 
 /**
  * Does by itself what the hooks of NVIDIA's toolkit in a CDI file would do: links, the ld cache, CUDA's forward

@@ -1,5 +1,12 @@
-import { LaunchError } from '../base/index.js';
-import type { SpecHook } from '../spec/index.js';
+import { LaunchError } from './errors.js';
+
+/** A hook as the standard has it; the timeout is in seconds. */
+interface Hook {
+  path: string;
+  args?: string[] | undefined;
+  env?: string[] | undefined;
+  timeout?: number | undefined;
+}
 
 /**
  * Runs hooks in the runtime's namespaces, one after the other, with the container's state on their stdin.
@@ -9,14 +16,14 @@ import type { SpecHook } from '../spec/index.js';
  */
 export async function runHooks(
   kind: string,
-  hooks: readonly SpecHook[] | undefined,
+  hooks: readonly Hook[] | undefined,
   state: object,
 ): Promise<void> {
   for (const [i, hook] of (hooks ?? []).entries()) await runHook(`${kind} hook #${i}`, hook, state);
 }
 
-/** Runs one hook. @throws LaunchError */
-export async function runHook(name: string, hook: SpecHook, state: object): Promise<void> {
+/** @throws LaunchError */
+async function runHook(name: string, hook: Hook, state: object): Promise<void> {
   const { spawn } = await import('node:child_process');
   // args[0] is what the program sees as its name.
   const [argv0, ...args] = hook.args?.length ? hook.args : [hook.path];
