@@ -7,7 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int Bpf(int command, union bpf_attr* attr) { return (int)syscall(SYS_bpf, command, attr, sizeof(*attr)); }
+static int Bpf(int command, union bpf_attr* attr) {
+  return (int)syscall(SYS_bpf, command, attr, sizeof(*attr));
+}
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
