@@ -34,8 +34,9 @@ class Owned {
   int fd_;
 };
 
-// A path too long for sockaddr_un is reached through the fd of its directory.
-int Connect(const std::string& path, int type) {
+// A socket connected to a path, or bound to it. A path too long for sockaddr_un is reached through the fd of its
+// directory; one that begins with '@' is abstract.
+int Connect(const std::string& path, int type, bool listen = false) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::string name = path;
@@ -52,8 +53,15 @@ int Connect(const std::string& path, int type) {
     return -1;
   }
   memcpy(address.sun_path, name.c_str(), name.size() + 1);
+  socklen_t size = sizeof(address);
+  if (name[0] == '@') {
+    address.sun_path[0] = 0;
+    size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  }
   Owned s(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-  if (s.get() < 0 || connect(s.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return -1;
+  if (s.get() < 0) return -1;
+  const auto* to = reinterpret_cast<sockaddr*>(&address);
+  if ((listen ? bind(s.get(), to, size) : connect(s.get(), to, size)) != 0) return -1;
   return s.release();
 }
 
@@ -63,6 +71,26 @@ Napi::Value UnixConnect(const Napi::CallbackInfo& info) {
   const int fd = Connect(path, SOCK_STREAM);
   if (fd < 0) return ThrowErrno(info.Env(), "connect", path);
   return Napi::Number::New(info.Env(), fd);
+}
+
+// (path, bind it) -> fd of a datagram socket there
+Napi::Value UnixDatagram(const Napi::CallbackInfo& info) {
+  const std::string path = Str(info, 0);
+  const bool listen = info[1].ToBoolean();
+  const int fd = Connect(path, SOCK_DGRAM, listen);
+  if (fd < 0) return ThrowErrno(info.Env(), listen ? "bind" : "connect", path);
+  return Napi::Number::New(info.Env(), fd);
+}
+
+// -> both ends of a SOCK_SEQPACKET pair
+Napi::Value SeqpacketPair(const Napi::CallbackInfo& info) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return ThrowErrno(info.Env(), "socketpair");
+  Napi::Array out = Napi::Array::New(info.Env(), 2);
+  out.Set(0U, Napi::Number::New(info.Env(), ends[0]));
+  out.Set(1U, Napi::Number::New(info.Env(), ends[1]));
+  return out;
 }
 
 // (socket, data, fd): one message with one fd
@@ -121,6 +149,8 @@ Napi::Value PidfdWait(const Napi::CallbackInfo& info) {
 
 void RegisterProcess(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "unixConnect", UnixConnect);
+  Export(env, exports, "unixDatagram", UnixDatagram);
+  Export(env, exports, "seqpacketPair", SeqpacketPair);
   Export(env, exports, "sendFd", SendFd);
   Export(env, exports, "unixAsk", UnixAsk);
   Export(env, exports, "pidfdOpen", PidfdOpen);

@@ -31,6 +31,16 @@ constexpr int kFirstPassedFd = 5;
 
 int CodeOf(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
+// The program made another child for us (CLONE_PARENT), and tells so before it ends: that one is the container.
+void Adopt(pid_t pid, Started& started) {
+  const int pidfd = SysPidfdOpen(pid, 0);
+  if (pidfd < 0) return;
+  while (waitpid(started.pid, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
+  started.pid = pid;
+  started.pidfd.reset(pidfd);
+}
+
 // Without logs and attach: wait for the program, hand signals on, tell how it ended.
 int Wait(Launcher& launcher, const Plan& plan, Started& started) {
   for (;;) {
@@ -44,6 +54,9 @@ int Wait(Launcher& launcher, const Plan& plan, Started& started) {
         if (plan.die_with_runtime) SysPidfdSendSignal(started.pidfd.get(), SIGKILL);
       } else if (static_cast<Message>(message[1]) == Message::kSignal) {
         SysPidfdSendSignal(started.pidfd.get(), static_cast<int>(message[2]));
+      } else if (static_cast<Message>(message[1]) == Message::kAdopt) {
+        Adopt(static_cast<pid_t>(message[2]), started);
+        continue;
       }
     }
     if (p[0].revents) break;

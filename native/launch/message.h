@@ -14,6 +14,7 @@
 //      ◀── kFailed … ────────  ◀── kFailed {list, step, errno, call, path, detail, mode, head}
 //      ◀── kExited … ────────  (only while the runtime listens)
 //      ── kSignal n ────────▶
+//      ── kAdopt pid ───────▶  (the program is criu, and has restored a process)
 //
 // Between runtime and monitor: a stream of [u32 size][u32 type][payload]; between monitor and init: the same
 // records, one per packet (SOCK_SEQPACKET). Numbers are little-endian, strings as in wire.h.
@@ -44,6 +45,7 @@ enum class Message : uint32_t {
   kNotice = 10,  // u32 list, u32 step, u32 errno: a step was done in another way
   kTrace = 11,   // u32 list, u32 step, u64 start ns, u64 end ns (CLOCK_MONOTONIC)
   kPid = 12,     // u32 pid: from the stage that joins namespaces
+  kAdopt = 13,   // u32 pid: a child that the program made for the monitor is what it waits for from now on
 };
 
 // Builds one message in place; what doesn't fit is cut, never overrun.

@@ -55,6 +55,9 @@ enum class Op : uint32_t {
   kReadonlyPath = 45,
   kPivot = 46,
   kRootAttr = 47,
+  kAttachAt = 48,
+  kEnterRoot = 49,
+  kUnmount = 50,
   // init: the world it sees
   kHostname = 60,
   kDomainname = 61,
@@ -88,6 +91,7 @@ enum class Op : uint32_t {
   kFindProgram = 114,
   kReaper = 112,
   kExec = 113,
+  kLeave = 115,
 };
 
 enum class List : uint32_t { kPrepare, kClone, kParent, kInit, kExit, kFinish, kCount };

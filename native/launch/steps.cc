@@ -71,6 +71,14 @@ static Step Find(Op op) {
       return StepPivot;
     case Op::kRootAttr:
       return StepRootAttr;
+    case Op::kAttachAt:
+      return StepAttachAt;
+    case Op::kEnterRoot:
+      return StepEnterRoot;
+    case Op::kUnmount:
+      return StepUnmount;
+    case Op::kLeave:
+      return StepLeave;
     case Op::kMkdirsIn:
       return StepMkdirsIn;
     case Op::kHostname:

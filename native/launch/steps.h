@@ -35,6 +35,9 @@ Failure StepMkdirIn(Run&, Reader&);
 // steps_mount.cc: run by init, in the container's mount namespace
 Failure StepPropagation(Run&, Reader&);
 Failure StepAttachRoot(Run&, Reader&);
+Failure StepAttachAt(Run&, Reader&);
+Failure StepEnterRoot(Run&, Reader&);
+Failure StepUnmount(Run&, Reader&);
 Failure StepAttach(Run&, Reader&);
 Failure StepMountFs(Run&, Reader&);
 Failure StepMask(Run&, Reader&);
@@ -78,5 +81,6 @@ Failure StepFindProgram(Run&, Reader&);
 Failure StepWaitStart(Run&, Reader&);
 Failure StepReaper(Run&, Reader&);
 Failure StepExec(Run&, Reader&);
+Failure StepLeave(Run&, Reader&);
 
 }  // namespace nsbox

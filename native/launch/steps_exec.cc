@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,20 @@
 #include "launch/sys.h"
 
 namespace nsbox {
+
+// A /dev/null that came from the host becomes the container's own, so that no fd leads to a mount outside: what
+// looks at the container's files later (criu) finds all of them in it.
+static void ReopenNull() {
+  const dev_t null = makedev(1, 3);
+  for (int fd = 0; fd < 3; fd++) {
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != null) continue;
+    const int flags = fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND);
+    const Fd own(open("/dev/null", flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!own.ok() || fstat(own.get(), &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != null) continue;
+    if (dup2(own.get(), fd) == fd) fcntl(fd, F_SETFL, flags);
+  }
+}
 
 // u32 n, u32 slot…: these fds become 3, 4, … of the program (--preserve-fds). With a terminal, its slave
 // becomes stdio and the controlling terminal. Every other fd is closed at execve.
@@ -31,6 +46,7 @@ Failure StepFds(Run& run, Reader& r) {
     if (run.terminal > 2) close(run.terminal);
     run.terminal = -1;
   }
+  ReopenNull();
   const uint32_t count = r.u32();
   std::vector<int> wanted;
   for (uint32_t i = 0; i < count && !r.bad(); i++) wanted.push_back(run.slots.get(r.u32()));
@@ -193,6 +209,9 @@ Failure StepExec(Run& run, Reader& r) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   return Execute(run, r);
 }
+
+// A plan without a program: what was to be done is done.
+Failure StepLeave(Run&, Reader&) { _exit(0); }
 
 // --init: stays as pid 1, forwards signals to the program and reaps whatever is left to it. The child goes on
 // with the plan. No global is needed: signals come in by sigwaitinfo(2), not by handlers.

@@ -35,6 +35,32 @@ Failure StepAttachRoot(Run& run, Reader& r) {
   return Ok();
 }
 
+// u32 slot, str directory. Attaches a detached mount to a directory of the host, in this mount namespace alone.
+Failure StepAttachAt(Run& run, Reader& r) {
+  Fd tree = run.slots.take(r.u32());
+  const char* path = r.str();
+  if (r.bad()) return Malformed();
+  Fd at(open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!at.ok()) return Fail("open", path);
+  if (SysMoveMount(tree.get(), at.get()) != 0) return Fail("move_mount", path);
+  return Ok();
+}
+
+// In a container that runs, whose mount namespace this process has joined: what is attached goes below its root.
+Failure StepEnterRoot(Run& run, Reader&) {
+  run.root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (run.root < 0) return Fail("open", "/");
+  return Ok();
+}
+
+// str path. Takes away the topmost mount there; who has files of it open keeps them.
+Failure StepUnmount(Run&, Reader& r) {
+  const char* path = r.str();
+  if (r.bad()) return Malformed();
+  if (umount2(path, MNT_DETACH) != 0) return Fail("umount2", path);
+  return Ok();
+}
+
 // kLikeSource: a directory for a directory, else an empty file.
 enum class Create : uint8_t { kNo = 0, kDirectory = 1, kFile = 2, kLikeSource = 3 };
 

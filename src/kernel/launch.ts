@@ -18,7 +18,8 @@ declare module './addon.js' {
   }
 }
 
-interface NativeChannel {
+/** A socket on the event loop. */
+export interface NativeChannel {
   send(data: Buffer): boolean;
   close(): void;
   ref(): void;
@@ -75,6 +76,7 @@ const TYPE = {
   signal: 9,
   notice: 10,
   trace: 11,
+  adopt: 13,
 };
 
 let initFd: number | undefined;
@@ -123,6 +125,14 @@ export class Monitor {
   /** Sends a signal to the container's first process; nothing where it has ended. */
   signal(number: number): void {
     this.#send(TYPE.signal, number);
+  }
+
+  /**
+   * The program has made another child for the monitor (CLONE_PARENT): its end is what the monitor waits for and
+   * reports, and it gets the signals. To be said before the program ends.
+   */
+  adopt(pid: number): void {
+    this.#send(TYPE.adopt, pid);
   }
 
   /** Waits for the ended monitor, so that it leaves no zombie. Blocks where it still runs. */
@@ -303,13 +313,11 @@ export function spawnHolder(name: string): Holder {
 }
 
 /**
- * Reads and writes a connected socket from the event loop.
- * @param onData what came, or null at the end
+ * Watches a socket on the event loop and takes it over; messages of up to 64 KiB arrive whole where it keeps them
+ * apart (SOCK_SEQPACKET).
+ * @param onData gets each message with the fds that came along, and `null` at the end
  */
-export function openChannel(
-  fd: number,
-  onData: (chunk: Buffer | null) => void,
-): { send(data: Buffer): boolean; close(): void } {
+export function openChannel(fd: number, onData: (data: Buffer | null, fds: number[]) => void): NativeChannel {
   return new (addon().Channel)(fd, onData);
 }
 

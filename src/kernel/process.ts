@@ -5,6 +5,8 @@ declare module './addon.js' {
   interface NativeAddon {
     unixConnect(path: string): number;
     unixAsk(path: string, byte: number, type: number): Buffer;
+    unixDatagram(path: string, bind: boolean): number;
+    seqpacketPair(): [number, number];
     sendFd(socket: number, data: string | Buffer, fd: number): void;
     pidfdOpen(pid: number): number;
     pidfdSignal(pidfd: number, signal: number): void;
@@ -25,6 +27,20 @@ export function connectUnix(path: string): number {
 /** Sends one byte to a listening unix socket and returns all it answers until it closes. Blocks until then. */
 export function askUnix(path: string, byte: number): Buffer {
   return addon().unixAsk(path, byte, SOCK_STREAM);
+}
+
+/**
+ * A datagram socket bound to a path, or connected to it; a path that begins with `@` is abstract.
+ * @throws the addon's error with code, syscall and path
+ * @see unix(7)
+ */
+export function unixDatagram(path: string, bind: boolean): number {
+  return addon().unixDatagram(path, bind);
+}
+
+/** Two connected sockets that keep messages apart; both close on exec. @see socketpair(2), SOCK_SEQPACKET */
+export function seqpacketPair(): [number, number] {
+  return addon().seqpacketPair();
 }
 
 /** Sends data with one fd (SCM_RIGHTS). @see unix(7) */

@@ -16,15 +16,6 @@ export function checkSpec(spec: Spec): void {
       );
     }
   }
-  if (spec.linux?.intelRdt && Object.keys(spec.linux.intelRdt).length > 0) {
-    throw new NsboxError(
-      'UNSUPPORTED',
-      'linux.intelRdt: nsbox does not manage cache and memory bandwidth (resctrl)',
-      {
-        hint: 'leave the section out, or run this container with runc',
-      },
-    );
-  }
   checkProcess(spec);
   const namespaces = spec.linux?.namespaces ?? [];
   const has = (type: string) => namespaces.some((n) => n.type === type);

@@ -5,6 +5,7 @@ import { type Groups, isFrozen, type ScopeName } from '../cgroup/index.js';
 import { isAlive, type ProcessIdentity, processStat } from '../kernel/index.js';
 import type { SpecHooks } from '../spec/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
+import type { RdtGroup } from './rdt.js';
 
 /**
  * On disk, per container, below the runtime's root:
@@ -38,8 +39,10 @@ export interface OciRecord {
   /** The container has a pid namespace of its own: its processes die with init. */
   ownPid: boolean;
   hooks?: SpecHooks | undefined;
-  /** intelRdt group made for it. */
-  resctrl?: string | undefined;
+  /** What 0, 1, 2 were at its start (`pipe:[…]`, a path): a restored process gets those of `restore` instead. */
+  stdio?: string[] | undefined;
+  /** Its groups of the resctrl filesystem (intelRdt). */
+  rdt?: RdtGroup | undefined;
 }
 
 /** The version of runtime-spec that state documents comply with. */

@@ -21,8 +21,10 @@ import { claim, forget, type OciRecord, save, self, stateDocument } from './cont
 import { withHome } from './home.js';
 
 import { log } from './log.js';
+import type { Notify } from './notify.js';
 import type { Runtime } from './runtime.js';
 import { readBundle, saveSpec } from './spec-file.js';
+import { ownStdio } from './stdio.js';
 
 /** What `create` and `run` are told. */
 export interface CreateOptions {
@@ -46,6 +48,8 @@ export interface CreateOptions {
 export interface Created {
   record: OciRecord;
   launched: Launched;
+  /** What the container says of being ready; only where its program runs at once. */
+  notify?: Notify | undefined;
 }
 
 /**
@@ -76,6 +80,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   const opened: number[] = [];
   let record: OciRecord | undefined;
   let held: { release(): void } | undefined;
+  let notify: Notify | undefined;
   try {
     const host = hostFacts(ctx);
     record = {
@@ -90,8 +95,19 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
       groups: { unified: null, v1: {} },
       ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
       hooks: spec.hooks,
+      stdio: ownStdio(),
     };
     const groups = prepareCgroup(runtime, spec, record, host);
+    if (spec.linux?.intelRdt) {
+      const { prepareRdt } = await import('./rdt.js');
+      record.rdt = prepareRdt(spec.linux.intelRdt, options.id);
+    }
+    const notifySocket = ctx.env['NOTIFY_SOCKET'];
+    if (notifySocket) {
+      const { listenNotify, setUpNotify } = await import('./notify.js');
+      setUpNotify(spec, directory);
+      if (!options.wait) notify = listenNotify(directory, notifySocket, ctx.warn);
+    }
     const cgroup = groups && launchCgroup(groups);
     // From here on a crash leaves something, and the record says what.
     save(root, record);
@@ -170,6 +186,10 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
         createRuntime: async (pid) => {
           record!.init = { pid, startTicks: processStat(pid)?.startTicks ?? '' };
           save(root, record!);
+          if (record!.rdt) {
+            const { applyRdt } = await import('./rdt.js');
+            applyRdt(spec.linux!.intelRdt!, record!.rdt, pid);
+          }
           if (spec.linux?.netDevices) {
             const { moveNetDevices } = await import('./net-devices.js');
             moveNetDevices(spec.linux.netDevices, pid);
@@ -183,8 +203,9 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     save(root, record);
     announce(runtime, options, launched.pid);
     if (!options.wait) await poststart(record);
-    return { record, launched };
+    return { record, launched, notify };
   } catch (error) {
+    notify?.close();
     if (record) await undo(runtime, record);
     else forget(root, options.id);
     throw error;
@@ -231,7 +252,8 @@ function warnOfAmbient(runtime: Runtime, spec: Spec): void {
   );
 }
 
-function resolveBundle(cwd: string, given: string | undefined): string {
+/** @throws NsboxError where there is no such directory */
+export function resolveBundle(cwd: string, given: string | undefined): string {
   const bundle = path.resolve(cwd, given ?? '.');
   try {
     return realpathSync(bundle);
@@ -240,7 +262,8 @@ function resolveBundle(cwd: string, given: string | undefined): string {
   }
 }
 
-function prepareCgroup(
+/** Plans the container's groups, and puts them on record. */
+export function prepareCgroup(
   runtime: Runtime,
   spec: Spec,
   record: OciRecord,
@@ -257,7 +280,11 @@ function prepareCgroup(
 }
 
 /** pid file, and the pidfd socket. */
-function announce(runtime: Runtime, options: CreateOptions, pid: number): void {
+export function announce(
+  runtime: Runtime,
+  options: Pick<CreateOptions, 'pidFile' | 'pidfdSocket'>,
+  pid: number,
+): void {
   if (options.pidFile) {
     writeFileAtomic(path.resolve(runtime.ctx.cwd, options.pidFile), String(pid), {
       durable: false,
@@ -287,6 +314,7 @@ async function undo(runtime: Runtime, record: OciRecord): Promise<void> {
   try {
     await removeGroups(record.groups);
     if (record.scope) await stopScope(hostFacts(runtime.ctx).cgroup, record.scope);
+    if (record.rdt) (await import('./rdt.js')).removeRdt(record.rdt);
     await poststop(runtime, record);
   } catch (error) {
     log(runtime.log, 'warning', (error as Error).message);

@@ -1,4 +1,4 @@
-import { existsSync, rmdirSync } from 'node:fs';
+import { rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { isErrno, NsboxError } from '../base/index.js';
 import { directoriesOf, killAll, removeGroups, stopScope } from '../cgroup/index.js';
@@ -32,7 +32,7 @@ export async function destroy(runtime: Runtime, record: OciRecord, kill: boolean
   await removeGroups(record.groups, PATIENCE);
   if (record.scope) await stopScope(hostFacts(runtime.ctx).cgroup, record.scope);
   removeEmptyParents(record);
-  if (record.resctrl && existsSync(record.resctrl)) rmdirSync(record.resctrl);
+  if (record.rdt) (await import('./rdt.js')).removeRdt(record.rdt);
   if (record.hooks?.poststop?.length) {
     const { poststop } = await import('./create.js');
     await poststop(runtime, record);

@@ -153,7 +153,7 @@ export async function execInContainer(
 }
 
 /** The namespaces of a process that aren't ours: joining one's own user namespace is an error. */
-function differentNamespaces(pid: number): NamespaceType[] {
+export function differentNamespaces(pid: number): NamespaceType[] {
   const id = (who: string, name: string): string | undefined => {
     try {
       return readlinkSync(`/proc/${who}/ns/${name}`);

@@ -14,12 +14,17 @@ const USAGE: Record<string, string> = {
   update: 'update [-r FILE|-] [--memory BYTES] [--cpu-quota N] … CONTAINER',
   spec: 'spec [-b BUNDLE]',
   features: 'features',
+  mounts: 'mounts add|remove CONTAINER FILE',
+  checkpoint:
+    'checkpoint [--image-path DIR] [--work-path DIR] [--parent-path DIR] [--leave-running] [--pre-dump] [--tcp-established] [--tcp-skip-in-flight] [--ext-unix-sk] [--shell-job] [--file-locks] [--link-remap] [--lazy-pages] [--status-fd N] [--page-server ADDRESS:PORT] [--manage-cgroups-mode soft|full|strict|ignore] [--empty-ns network] [--auto-dedup] CONTAINER',
+  restore:
+    'restore [-b BUNDLE] [-d] [--image-path DIR] [--work-path DIR] [--console-socket PATH] [--pid-file FILE] [--tcp-established] [--ext-unix-sk] [--shell-job] [--file-locks] [--lazy-pages] [--manage-cgroups-mode soft|full|strict|ignore] [--empty-ns network] [--auto-dedup] [--lsm-profile TYPE:NAME] [--lsm-mount-context CONTEXT] CONTAINER',
 };
 
 /** What `--help` prints, for one command or all. */
 export function helpText(commands: readonly string[], one?: string): string {
   const global =
-    '[--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] [--cgroup-manager cgroupfs|systemd|disabled]';
+    '[--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] [--cgroup-manager cgroupfs|systemd|disabled] [--criu PATH]';
   if (one !== undefined && USAGE[one]) return `Usage: nsbox-oci ${global} ${USAGE[one]}\n`;
   return [
     'nsbox-oci - runs containers of OCI bundles, for podman, containerd, CRI-O and Docker',

@@ -37,6 +37,9 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   update: () => import('./commands/update.js'),
   spec: () => import('./commands/spec.js'),
   features: () => import('./commands/features.js'),
+  mounts: () => import('./commands/mounts.js'),
+  checkpoint: () => import('./commands/checkpoint.js'),
+  restore: () => import('./commands/restore.js'),
 };
 
 /**
@@ -68,18 +71,14 @@ export async function oci(
     }
     const [command, ...rest] = global.positional;
     name = command ?? '';
-    if (command === undefined || global.switches['help'] || command === 'help') {
+    const asked = rest[0] === '--help' || rest[0] === '-h';
+    if (command === undefined || global.switches['help'] || command === 'help' || asked) {
       const { helpText } = await import('./help.js');
-      print(1, helpText(Object.keys(COMMANDS), command === 'help' ? rest[0] : undefined));
+      const one = command === 'help' ? rest[0] : asked ? command : undefined;
+      print(1, helpText(Object.keys(COMMANDS), one));
       return 0;
     }
     const load = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
-    if (!load && ['checkpoint', 'restore', 'mounts'].includes(command)) {
-      throw new NsboxError('UNSUPPORTED', `${command}: nsbox-oci has no such command yet`, {
-        hint:
-          command === 'mounts' ? undefined : 'use runc or crun for containers that are to be checkpointed',
-      });
-    }
     if (!load) {
       throw new NsboxError('INVALID_ARGUMENT', `no such command: ${command}`, {
         hint: `one of ${Object.keys(COMMANDS).join(', ')}`,
@@ -100,6 +99,7 @@ export async function oci(
       cgroupManager: global.switches['systemd-cgroup']
         ? 'systemd'
         : ((manager as Runtime['cgroupManager'] | undefined) ?? 'cgroupfs'),
+      criu: global.texts['criu'],
       log: logTarget,
     };
     const { command: run } = await load();

@@ -8,6 +8,8 @@ export interface Runtime {
   readonly root: string;
   readonly rootGiven: boolean;
   readonly cgroupManager: 'cgroupfs' | 'systemd' | 'disabled';
+  /** --criu: name or path of the program. */
+  readonly criu: string | undefined;
   readonly log: Log;
 }
 

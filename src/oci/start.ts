@@ -1,8 +1,9 @@
-import { renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, fromErrno, isErrno } from '../base/index.js';
 import { askUnix, decodeInitFailure, isAlive } from '../kernel/index.js';
 import { directoryOf, type OciRecord, statusOf } from './containers.js';
+import type { Notify } from './notify.js';
 import type { Runtime } from './runtime.js';
 
 /**
@@ -21,6 +22,25 @@ export async function startContainer(runtime: Runtime, record: OciRecord): Promi
       throw new ConflictError(`cannot start a container in the ${statusOf(runtime.root, record)} state`);
   }
   const directory = directoryOf(runtime.root, record.id);
+  const notify = await notifyOf(runtime, directory);
+  try {
+    await letRun(runtime, record, directory);
+    // As runc: `start` ends when the container is ready, or gone.
+    if (notify && record.init) await notify.forward(record.init.pid, record.init);
+  } finally {
+    notify?.close();
+  }
+}
+
+/** With NOTIFY_SOCKET in the environment of `create` and of `start`: the container's socket. */
+async function notifyOf(runtime: Runtime, directory: string): Promise<Notify | undefined> {
+  const host = runtime.ctx.env['NOTIFY_SOCKET'];
+  if (!host || !existsSync(path.join(directory, 'notify'))) return undefined;
+  const { listenNotify } = await import('./notify.js');
+  return listenNotify(directory, host, runtime.ctx.warn);
+}
+
+async function letRun(runtime: Runtime, record: OciRecord, directory: string): Promise<void> {
   const socket = path.join(directory, 'starting.sock');
   try {
     // Of two that start at the same time, one finds the socket gone.

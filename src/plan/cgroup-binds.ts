@@ -18,7 +18,7 @@ export function ownGroupMounts(
   const parent: Step[] = [];
   const init: Step[] = [];
   const attrs = (o.set | o.deepSet) & ~ATTR.ATIME_MASK;
-  const bind = (source: string, at: string) => {
+  for (const { source, target: at } of ownGroupBinds(target, facts, groups)) {
     const slot = nextSlot();
     parent.push({
       op: 'openTree',
@@ -32,12 +32,9 @@ export function ownGroupMounts(
       propagation: MS.PRIVATE,
     });
     init.push({ op: 'attach', slot, target: at, create: 'like-source', propagation: 0, recursive: false });
-  };
-  if (facts.mode === 'unified') {
-    if (groups.into) bind(groups.into, target);
-    return { parent, init };
   }
-  init.push({
+  if (facts.mode === 'unified') return { parent, init };
+  init.unshift({
     op: 'mountFs',
     target,
     propagation: 0,
@@ -49,11 +46,23 @@ export function ownGroupMounts(
       ['size', '64k'],
     ],
   });
-  const name = (mountPoint: string) => mountPoint.slice(mountPoint.lastIndexOf('/') + 1);
-  for (const mountPoint of new Set(Object.values(facts.v1))) {
-    const group = groups.joined.find((g) => g.startsWith(`${mountPoint}/`));
-    if (group) bind(group, `${target}/${name(mountPoint)}`);
-  }
-  if (groups.into) bind(groups.into, `${target}/unified`);
   return { parent, init };
+}
+
+/** Which of the container's groups is bound where, for a container without a cgroup namespace. */
+export function ownGroupBinds(
+  target: string,
+  facts: CgroupFacts,
+  groups: { into?: string | undefined; joined: readonly string[] },
+): { source: string; target: string }[] {
+  const { into } = groups;
+  if (facts.mode === 'unified') return into ? [{ source: into, target }] : [];
+  const out: { source: string; target: string }[] = [];
+  for (const mountPoint of new Set(Object.values(facts.v1))) {
+    const source = groups.joined.find((g) => g.startsWith(`${mountPoint}/`));
+    const name = mountPoint.slice(mountPoint.lastIndexOf('/') + 1);
+    if (source) out.push({ source, target: `${target}/${name}` });
+  }
+  if (into) out.push({ source: into, target: `${target}/unified` });
+  return out;
 }

@@ -208,6 +208,29 @@ export function describeStep(step: Step): StepText {
         why: 'a mount must be attached before pivot_root takes it',
         man: 'move_mount(2)',
       };
+    case 'enterRoot':
+      return {
+        title: "Open the container's root",
+        calls: 'open("/", O_PATH)',
+        why: 'mounts are attached below it',
+        man: 'open(2)',
+      };
+    case 'unmount':
+      return {
+        title: `Take away the mount at ${step.path}`,
+        calls: `umount2("${step.path}", MNT_DETACH)`,
+        why: 'open files stay usable, the path shows what is below',
+        man: 'umount(2)',
+      };
+    case 'leave':
+      return { title: 'Leave', calls: '_exit(0)', why: 'there is no program to run', man: '_exit(2)' };
+    case 'attachAt':
+      return {
+        title: `Attach a mount over ${step.path}`,
+        calls: `move_mount(mount, "${step.path}")`,
+        why: 'a program outside of the container needs to see it at a path',
+        man: 'move_mount(2)',
+      };
     case 'attach':
       return {
         title: `Attach a mount at ${step.target}`,

@@ -140,6 +140,10 @@ const ENCODERS: Encoders = {
   symlinkIn: [24, (w, s) => w.u32(s.slot).str(s.path).str(s.target).u32(s.uid).u32(s.gid)],
   mkdirIn: [25, (w, s) => w.u32(s.slot).str(s.path).u32(s.mode).u32(s.uid).u32(s.gid)],
   propagation: [40, (w, s) => w.u32(s.flags)],
+  attachAt: [48, (w, s) => w.u32(s.slot).str(s.path)],
+  enterRoot: [49, () => {}],
+  unmount: [50, (w, s) => w.str(s.path)],
+  leave: [115, () => {}],
   attachRoot: [41, (w, s) => w.u32(s.slot)],
   attach: [
     42,

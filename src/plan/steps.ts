@@ -125,6 +125,14 @@ export type Step = Common &
     | { op: 'mkdirIn'; slot: number; path: string; shown: string; mode: number; uid: number; gid: number }
     | { op: 'propagation'; flags: number }
     | { op: 'attachRoot'; slot: number }
+    | { op: 'enterRoot' }
+    | { op: 'unmount'; path: string }
+    | {
+        op: 'attachAt';
+        slot: number;
+        /** A directory of the host, covered in the plan's own mount namespace. */
+        path: string;
+      }
     | {
         op: 'attach';
         slot: number;
@@ -201,6 +209,7 @@ export type Step = Common &
     | { op: 'waitStart'; slot: number }
     | { op: 'findProgram'; path: string; name: string; cwd: string }
     | { op: 'reaper' }
+    | { op: 'leave' }
     | { op: 'exec'; path: string; argv: string[]; env: string[] }
   );
 

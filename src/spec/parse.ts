@@ -1,7 +1,7 @@
 import { InvalidError } from '../base/index.js';
 import type { ImageConfig } from './image-config.js';
 import { parseJson } from './json.js';
-import type { OciState, Spec, SpecProcess } from './runtime.js';
+import type { OciState, Spec, SpecMount, SpecProcess } from './runtime.js';
 import type { OciFeatures } from './runtime-features.js';
 import type { SpecResources, SpecSeccomp } from './runtime-linux.js';
 import type { Fault, Schema } from './shape.js';
@@ -30,6 +30,12 @@ export async function parseSpec(source: unknown, name = 'config.json'): Promise<
 export async function parseProcess(source: unknown, name = 'process.json'): Promise<Parsed<SpecProcess>> {
   const { processSchema } = await import('./runtime.js');
   return parse(processSchema, source, name);
+}
+
+/** Validates a list of mounts, as `mounts add` takes it. */
+export async function parseMounts(source: unknown, name = 'mounts'): Promise<Parsed<SpecMount[]>> {
+  const { mountsSchema } = await import('./runtime.js');
+  return parse(mountsSchema, source, name);
 }
 
 /** Validates linux.resources, as `update -r` takes it. */

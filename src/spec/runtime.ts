@@ -37,6 +37,8 @@ const mountSchema = z.object({
   uidMappings: z.optional(z.array(idMappingSchema)),
   gidMappings: z.optional(z.array(idMappingSchema)),
 });
+/** A list of mounts by itself. */
+export const mountsSchema = z.array(mountSchema);
 
 const userSchema = z.object({
   uid: z.defaulted(uint32, 0),
@@ -127,7 +129,7 @@ export const specSchema = z.object({
   root: z.optional(z.object({ path: z.string().check(z.notEmpty), readonly: z.optional(z.boolean()) })),
   hostname: z.optional(z.string()),
   domainname: z.optional(z.string()),
-  mounts: z.optional(z.array(mountSchema)),
+  mounts: z.optional(mountsSchema),
   hooks: z.optional(hooksSchema),
   annotations: z.optional(stringMap),
   linux: z.optional(linuxSchema),

@@ -60,7 +60,7 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
       },
       apparmor: { enabled: true },
       selinux: { enabled: true },
-      intelRdt: { enabled: false },
+      intelRdt: { enabled: true, schemata: true, monitoring: true },
       mountExtensions: { idmap: { enabled: host.features.mountSetattr.have } },
       netDevices: { enabled: true },
     },

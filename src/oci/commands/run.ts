@@ -27,10 +27,15 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     return 0;
   }
   options.relayTerminal = options.consoleSocket === undefined;
-  const { record, launched } = await createContainer(runtime, options);
+  const { record, launched, notify } = await createContainer(runtime, options);
+  // The main process is this one: it ends as the container does.
+  notify
+    ?.forward(process.pid, record.init!)
+    .then(notify.close, (error: Error) => runtime.ctx.warn(error.message));
   try {
     return await waitInForeground(launched);
   } finally {
+    notify?.close();
     if (!args.switches['keep']) await destroy(runtime, record, true);
   }
 }

@@ -50,9 +50,12 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   const record = load(runtime.root, args.positional[0]!);
   if (statusOf(runtime.root, record) === 'stopped') throw new ConflictError('container not running');
   if (!record.cgroup) throw new ConflictError(`container ${record.id} has no cgroups to update`);
-  for (const name of ['l3-cache-schema', 'mem-bw-schema']) {
-    if (args.texts[name]) {
-      throw new UnsupportedError(`--${name}: nsbox does not manage cache and memory bandwidth (resctrl)`);
+  const l3CacheSchema = args.texts['l3-cache-schema'] || undefined;
+  const memBwSchema = args.texts['mem-bw-schema'] || undefined;
+  if (l3CacheSchema || memBwSchema) {
+    const { updateSchemata } = await import('../rdt.js');
+    if (!updateSchemata({ l3CacheSchema, memBwSchema }, record.rdt)) {
+      throw new UnsupportedError(`container ${record.id} was made without linux.intelRdt`);
     }
   }
   for (const name of ['kernel-memory', 'kernel-memory-tcp']) {
