@@ -3,7 +3,10 @@ import { ZstdDecoder } from '../../kernel/index.js';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-const PIECE = 256 * 1024;
+/** Bytes that a decompressor gives at once: fewer and larger pieces mean fewer waits for the other thread. */
+const PIECE = 1 << 20;
+/** Decompressed bytes that may wait for their taker. */
+const AHEAD = 4 * PIECE;
 
 /** How some content is compressed, by its first bytes. @throws ImageError for what nsbox doesn't read */
 export function compressionOf(head: Buffer): Compression {
@@ -71,16 +74,33 @@ function unzstd(take: (piece: Buffer) => void): Sink {
   ];
 }
 
+/**
+ * gzip on a thread of the pool. What it gives is taken one turn of the event loop later: by then the thread is at work on
+ * the next piece, while this one is hashed and written.
+ */
 async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
   const { createGunzip } = await import('node:zlib');
-  const stream = createGunzip({ chunkSize: PIECE });
+  const stream = createGunzip({ chunkSize: PIECE, highWaterMark: 2 * PIECE });
+  const waiting: Buffer[] = [];
+  let bytes = 0;
   let failure: unknown;
   let wake: (() => void) | undefined;
   const fail = (error: unknown) => {
     failure ??= error;
+    stream.destroy();
     wake?.();
   };
   let ended = false;
+  const takeAll = () => {
+    try {
+      while (waiting.length > 0 && failure === undefined) take(waiting.shift()!);
+    } catch (error) {
+      return fail(error);
+    }
+    bytes = 0;
+    stream.resume();
+    if (ended) wake?.();
+  };
   stream.on('error', (error) => fail(damaged('gzip', error)));
   stream.on('end', () => {
     ended = true;
@@ -88,13 +108,10 @@ async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
   });
   stream.on('drain', () => wake?.());
   stream.on('data', (piece: Buffer) => {
-    if (failure !== undefined) return;
-    try {
-      take(piece);
-    } catch (error) {
-      fail(error);
-      stream.destroy();
-    }
+    waiting.push(piece);
+    bytes += piece.length;
+    if (waiting.length === 1) setImmediate(takeAll);
+    if (bytes >= AHEAD) stream.pause();
   });
   const pause = () =>
     new Promise<void>((resolve) => {
@@ -109,7 +126,7 @@ async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
     },
     async () => {
       stream.end();
-      while (!ended && failure === undefined) await pause();
+      while (!(ended && waiting.length === 0) && failure === undefined) await pause();
       if (failure !== undefined) throw failure;
     },
   ];
