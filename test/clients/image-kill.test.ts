@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openImageStore } from '../../src/image/index.js';
-import { type Member, makeTar, sha256, TestStore, treeFacts } from '../support/images.js';
+import { type Member, makeTar, sha256, TestStore, treeFacts, treeLines } from '../support/images.js';
 import { RealRegistry } from '../support/registry.js';
 import { bySoak, soakMs } from '../support/soak.js';
 
@@ -77,14 +77,13 @@ class Driver {
   }
 }
 
-/** One line a file, so that a difference is short to read. A whiteout's time means nothing. */
-function trees(paths: readonly string[]): string[] {
-  return paths.flatMap((p, layer) =>
-    [...treeFacts(p)].map(([name, facts]) => {
-      if (facts['device'] === '0:0') delete facts['mtime'];
-      return `${layer}${name} ${JSON.stringify(facts)}`;
-    }),
-  );
+/** What layers hold. A whiteout's time means nothing. */
+function trees(paths: readonly string[]): string[][] {
+  return paths.map((p) => {
+    const facts = treeFacts(p);
+    for (const f of facts.values()) if (f['device'] === '0:0') delete f['mtime'];
+    return treeLines(facts);
+  });
 }
 
 test(`kill -9 at ${ROUNDS} random moments of pull, load, unpack and prune: the store verifies, the next try succeeds, nothing is left`, async (t) => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { closeSync as closeFd, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync as closeFd, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { type Context, makeContext } from '../../src/base/index.js';
 import { type TarEntry, tarEnd, tarHeader, tarPadding } from '../../src/image/index.js';
 import {
@@ -128,4 +129,35 @@ export function treeFacts(directory: string, options: { nsec?: boolean } = {}): 
   };
   walk(directory, '');
   return out;
+}
+
+/** `treeFacts` as one line a file, so that a difference between trees is short to read. */
+export function treeLines(facts: ReadonlyMap<string, Facts>): string[] {
+  return [...facts].map(([name, f]) => `${JSON.stringify(name)} ${JSON.stringify(f)}`);
+}
+
+/** A folder that is an OCI layout of one image named `test`, its layers gzip of the given tars, written by hand. */
+export function writeLayout(directory: string, layers: readonly Buffer[]): void {
+  mkdirSync(path.join(directory, 'blobs/sha256'), { recursive: true });
+  const blob = (mediaType: string, data: Buffer, more: object = {}) => {
+    writeFileSync(path.join(directory, 'blobs', sha256(data).replace(':', '/')), data);
+    return { mediaType, digest: sha256(data), size: data.length, ...more };
+  };
+  const oci = 'application/vnd.oci.image';
+  const config = {
+    architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+    os: 'linux',
+    config: { Cmd: ['/x'] },
+    rootfs: { type: 'layers', diff_ids: layers.map(sha256) },
+  };
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: `${oci}.manifest.v1+json`,
+    config: blob(`${oci}.config.v1+json`, Buffer.from(JSON.stringify(config))),
+    layers: layers.map((l) => blob(`${oci}.layer.v1.tar+gzip`, gzipSync(l, { level: 1 }))),
+  };
+  const name = { annotations: { 'org.opencontainers.image.ref.name': 'test' } };
+  const top = blob(manifest.mediaType, Buffer.from(JSON.stringify(manifest)), name);
+  writeFileSync(path.join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [top] }));
+  writeFileSync(path.join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
 }

@@ -111,9 +111,21 @@ function inLayer<T>(layer: number, key: string, use: (dir: number, name: Buffer)
   }
 }
 
+/** As inLayer(), for what makes or removes names: the directory keeps the times that its archive gave it. */
+function changeInLayer<T>(layer: number, key: string, use: (dir: number, name: Buffer) => T): T {
+  return inLayer(layer, key, (dir, name) => {
+    const { mtime } = lstatat(dir, '')!;
+    try {
+      return use(dir, name);
+    } finally {
+      utimensat(dir, '.', mtime, mtime);
+    }
+  });
+}
+
 function dropWhiteout(layer: number, key: string, opaqueRoot: boolean, below: readonly number[]): void {
   if (opaqueRoot && !key.includes('/') && findBelow(below, key)) return;
-  inLayer(layer, key, (dir, name) => {
+  changeInLayer(layer, key, (dir, name) => {
     const stat = lstatat(dir, name);
     if (stat && isWhiteout(stat)) unlinkat(dir, name);
   });
@@ -121,6 +133,7 @@ function dropWhiteout(layer: number, key: string, opaqueRoot: boolean, below: re
 
 /** Hides every name that shows at the root of the layers below. */
 function hideAll(layer: number, below: readonly number[]): void {
+  const { mtime } = lstatat(layer, '')!;
   for (const fd of below) {
     for (const { name } of readdirFd(fd)) {
       const there = lstatat(layer, name);
@@ -131,6 +144,7 @@ function hideAll(layer: number, below: readonly number[]): void {
       }
     }
   }
+  utimensat(layer, '.', mtime, mtime);
 }
 
 function likeBelow(layer: number, key: string, found: Found): void {
@@ -162,7 +176,7 @@ function copyXattrs(from: number, fromPath: Buffer, to: number, toPath: Buffer):
 
 /** A hard link whose target lies below: the file is copied up, under both names, as one inode. */
 function copyUp(layer: number, below: readonly number[], path: string, target: string): void {
-  inLayer(layer, path, (dir, name) => {
+  changeInLayer(layer, path, (dir, name) => {
     const own = ownFile(layer, target, (from, file) => linkat(from, file, dir, name));
     if (own) return;
     const found = findBelow(below, target);
@@ -174,7 +188,7 @@ function copyUp(layer: number, below: readonly number[], path: string, target: s
     copyFile(found, target, dir, name);
     // The target's directory may be absent in this layer; then only the new name is its own.
     try {
-      inLayer(layer, target, (to, file) => linkat(dir, name, to, file));
+      changeInLayer(layer, target, (to, file) => linkat(dir, name, to, file));
     } catch (error) {
       if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
     }
