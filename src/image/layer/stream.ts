@@ -80,7 +80,9 @@ function unzstd(take: (piece: Buffer) => void): Sink {
  */
 async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
   const { createGunzip } = await import('node:zlib');
-  const stream = createGunzip({ chunkSize: PIECE, highWaterMark: 2 * PIECE });
+  // Stream options are taken too, though the types don't say so.
+  const options = { chunkSize: PIECE, highWaterMark: 2 * PIECE };
+  const stream = createGunzip(options);
   const waiting: Buffer[] = [];
   let bytes = 0;
   let failure: unknown;
