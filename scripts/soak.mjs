@@ -9,6 +9,8 @@ process.chdir(root);
 
 /** NAME: [test file, what it does]. A new soak is a line here and `bySoak` in its test. */
 const SOAKS = {
+  'image-fuzz': ['test/kernel/image-fuzz.test.ts', 'damaged layers, manifests and archives'],
+  'image-writers': ['test/kernel/image-writers.test.ts', 'random trees through every tar writer'],
   'image-kill': ['test/clients/image-kill.test.ts', 'kill -9 during pull, load, unpack and prune'],
   'container-kill': ['test/kernel/crash-safety.test.ts', 'kill -9 during run, exec, stop and rm'],
 };

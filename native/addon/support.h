@@ -22,6 +22,8 @@ inline const char* ErrnoName(int err) {
 // Makes a pending JS Error { message, code: "EPERM", syscall, path? } of the current errno (or `err`).
 inline Napi::Value ThrowErrno(Napi::Env env, const char* syscall, const std::string& path = "",
                               int err = errno) {
+  // An argument that isn't what it should be has thrown already; a second error would end the process.
+  if (env.IsExceptionPending()) return env.Undefined();
   std::string message = std::string(syscall) + (path.empty() ? "" : " " + path) + ": " + strerror(err);
   Napi::Error error = Napi::Error::New(env, message);
   error.Set("code", Napi::String::New(env, ErrnoName(err)));

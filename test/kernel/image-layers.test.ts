@@ -316,6 +316,19 @@ test('nothing in a layer reaches what lies outside of it', async () => {
   }
 });
 
+test('a hard link that takes the place of the directory its target is in is refused', async () => {
+  using store = new TestStore();
+  const layer = makeTar([
+    { path: 'a/', type: 'directory' },
+    { path: 'a/file', content: 'x' },
+    { path: 'a', type: 'hardlink', linkPath: 'a/file' },
+  ]);
+  await assert.rejects(load(store, dockerArchive([layer])), {
+    code: 'IMAGE_CORRUPT',
+    message: '/a is a hard link to a file below itself',
+  });
+});
+
 test('archives that lie are refused in one line and leave nothing', async () => {
   const good = makeTar([{ path: 'f', content: 'x'.repeat(3000) }]);
   const other = makeTar([{ path: 'g', content: 'y' }]);

@@ -250,7 +250,15 @@ export class LayerExtractor implements TarHandler, Disposable {
     const source = () => this.#existing(target.parent);
     const from = source();
     if (from !== undefined && !this.#whiteouts.has(target.key) && lstatat(from, target.name)) {
-      this.#clear(dir, path, () => linkat(source()!, target.name, dir, path.name));
+      this.#clear(dir, path, () => {
+        const parent = source();
+        if (parent === undefined) {
+          throw new ImageError(`${readable(path.key)} is a hard link to a file below itself`, {
+            hint: 'the image is damaged or malicious; nothing of it was kept',
+          });
+        }
+        linkat(parent, target.name, dir, path.name);
+      });
       return;
     }
     this.#clear(dir, path, () => {});

@@ -36,17 +36,19 @@ const LIBARCHIVE = 'LIBARCHIVE.xattr.';
 
 /**
  * Extended attributes among PAX records. Where a writer (bsdtar) gives an attribute in both spellings, the raw bytes of
- * SCHILY's win over libarchive's base64.
+ * SCHILY's win over libarchive's base64; its name is then escaped in both.
  */
 export function paxXattrs(records: PaxRecords): Map<string, Buffer> | undefined {
   let out: Map<string, Buffer> | undefined;
   for (const [key, value] of records) {
     if (key.startsWith(SCHILY)) {
       out ??= new Map();
-      out.set(key.slice(SCHILY.length), value);
+      const name = key.slice(SCHILY.length);
+      out.set(records.has(LIBARCHIVE + name) ? safeDecode(name) : name, value);
     } else if (key.startsWith(LIBARCHIVE)) {
-      const name = safeDecode(key.slice(LIBARCHIVE.length));
-      if (records.has(SCHILY + name)) continue;
+      const escaped = key.slice(LIBARCHIVE.length);
+      const name = safeDecode(escaped);
+      if (records.has(SCHILY + name) || records.has(SCHILY + escaped)) continue;
       out ??= new Map();
       out.set(name, Buffer.from(value.toString('latin1'), 'base64'));
     }
