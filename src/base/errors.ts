@@ -37,6 +37,9 @@ export interface ErrorDetails {
   exitCode?: number | undefined;
 }
 
+/** Characters of a message: what an archive or registry says may be of any length. */
+const MESSAGE_LIMIT = 1000;
+
 export class NsboxError extends Error {
   override readonly name: string = 'NsboxError';
   readonly code: ErrorCode;
@@ -48,7 +51,8 @@ export class NsboxError extends Error {
   readonly exitCode: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    const short = message.length > MESSAGE_LIMIT ? `${message.slice(0, MESSAGE_LIMIT)}…` : message;
+    super(short, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.step = details.step;
     this.syscall = details.syscall;

@@ -48,11 +48,18 @@ async function fuzz(
   const first = Number(fixed ?? Date.now() % 2 ** 31);
   const start = performance.now();
   let i = 0;
-  for (; fixed !== undefined ? i < 1 : i < count || performance.now() - start < (soakMs ?? 0) / 3; i++) {
+  for (
+    ;
+    fixed !== undefined
+      ? i < Number(process.env['NSBOX_FUZZ_COUNT'] ?? 1)
+      : i < count || performance.now() - start < (soakMs ?? 0) / 3;
+    i++
+  ) {
     try {
       await one(new Dice(first + i), first + i);
     } catch (error) {
-      throw new Error(`NSBOX_FUZZ_SEED=${first + i} repeats this`, { cause: error });
+      const why = error instanceof Error ? error.stack : String(error);
+      throw new Error(`NSBOX_FUZZ_SEED=${first + i} repeats this: ${why}`, { cause: error });
     }
   }
   t.diagnostic(`${i} inputs from seed ${first}`);
@@ -62,7 +69,10 @@ async function fuzz(
 function refusal(error: unknown): void {
   if (!(error instanceof NsboxError) || error.code === 'INTERNAL') throw error;
   assert.ok(!error.message.includes('\n'), error.message);
-  assert.ok(error.message.length < 2000, 'a message that a person can read');
+  assert.ok(
+    error.message.length < 2000,
+    `${error.code}, ${error.message.length} characters: ${error.message.slice(0, 100)}`,
+  );
 }
 
 /** Archives of several writers to begin with. */
