@@ -47,6 +47,8 @@ export interface Timed {
   /** Microseconds of processor time of the command and what it waited for. */
   user: number;
   system: number;
+  /** Most memory that the command, or one that it waited for, had: bytes. */
+  peak: number;
   status: number;
   /** The last line that it wrote. */
   last: string;
@@ -87,10 +89,10 @@ export class Timer {
       this.#child.stdin?.write(Buffer.concat([size, bytes]));
     });
     if (line === undefined) throw new Error(`the timer for ${argv[0]} ended`);
-    const [wall = 0, user = 0, system = 0, , status = 0] = line.split(' ', 5).map(Number);
+    const [wall = 0, user = 0, system = 0, peak = 0, status = 0] = line.split(' ', 5).map(Number);
     const last = line.split(' ').slice(5).join(' ');
     if (status !== expected) throw new Error(`${argv[0]} ended with exit status ${status}: ${last}`);
-    return { wall, user, system, status, last };
+    return { wall, user, system, peak: peak * 1024, status, last };
   }
 
   /** Runs a command and gives the last line that it wrote. */
