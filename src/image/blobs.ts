@@ -22,13 +22,7 @@ import {
   NsboxError,
   randomBytes,
 } from '../base/index.js';
-import {
-  acquireLock,
-  ensureDirectory,
-  type FileLock,
-  fsyncDirectory,
-  tryAcquireLock,
-} from '../state/index.js';
+import { acquireLock, ensureDirectory, type FileLock, tryAcquireLock } from '../state/index.js';
 import { storePaths } from './paths.js';
 
 const CHUNK = 1 << 20;
@@ -176,7 +170,7 @@ export class BlobWriter implements Disposable {
   }
 
   /**
-   * Makes the blob durable and visible.
+   * Makes the blob durable and visible; its name is durable once register() has written the directory out.
    * @param claim called with its digest before it can be seen, so that no garbage collection takes it
    * @returns its digest
    * @throws ImageError IMAGE_CORRUPT where it isn't what was announced
@@ -199,7 +193,6 @@ export class BlobWriter implements Disposable {
     try {
       await promisify(fsync)(this.#lock.fd);
       renameSync(this.#file, file);
-      fsyncDirectory(path.dirname(file));
     } catch (error) {
       throw fromErrno(`store the blob ${digest}`, error, { path: file });
     }

@@ -1,7 +1,9 @@
 import type { Context } from '../base/index.js';
+import { fsyncDirectory } from '../state/index.js';
 import { putBlob, sha256 } from './blobs.js';
 import { chainIdOf, layerRecord } from './layer/index.js';
 import type { Lease } from './lease.js';
+import { storePaths } from './paths.js';
 import { type ImageRecord, lockRecords, writeImage } from './records.js';
 import { type Descriptor, type ImageConfig, type ImageLayer, type Manifest, MEDIA } from './types.js';
 
@@ -49,6 +51,8 @@ export async function register(
     repoDigests: image.repoDigests ?? [],
     added: new Date().toISOString(),
   };
+  // One for all blobs of the image: what a record names is on disk before the record is.
+  fsyncDirectory(storePaths.blobs(ctx));
   using _lock = await lockRecords(ctx);
   writeImage(ctx, record, names);
   return record;
