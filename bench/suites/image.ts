@@ -204,14 +204,17 @@ export async function imageRows(setup: Setup): Promise<Row[]> {
       false,
     ],
   ];
-  if (!setup.quick && installed('debootstrap')) {
-    samples.push([
-      'debian',
-      'Debian in 8 layers',
-      makeImage(directory, 'debian', splitRoot(await debianTar({}), directory)),
-      true,
-    ]);
-  } else setup.skip('Debian in 8 layers', setup.quick ? '--quick' : 'debootstrap is not installed');
+  if (setup.quick) setup.skip('Debian in 8 layers', '--quick');
+  else {
+    try {
+      // The one that the suite of applications uses: it is made once.
+      const tar = await debianTar({ include: ['redis-server', 'redis-tools', 'nginx-light', 'postgresql'] });
+      const sample = makeImage(directory, 'debian', splitRoot(tar, directory));
+      samples.push(['debian', 'Debian in 8 layers', sample, true]);
+    } catch (error) {
+      setup.skip('Debian in 8 layers', error instanceof Error ? error.message : String(error));
+    }
+  }
   for (const [id, title, sample, keep] of samples) {
     const rounds = setup.quick ? 3 : 5;
     add(id, `${title} from an archive`, sample, ways, keep, rounds);
