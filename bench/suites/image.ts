@@ -3,7 +3,7 @@
  * the same layers. Time, processor time and peak memory are of the same runs.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { debianTar } from '../../rootfs-tools/debian.js';
@@ -239,6 +239,11 @@ export async function imageRows(setup: Setup): Promise<Row[]> {
   const last = rows.at(-1)!;
   last.close = async () => {
     for (const child of daemons) child.kill('SIGKILL');
+    // podman leaves its storage mounted on itself.
+    for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+      const point = line.split(' ')[4];
+      if (point?.startsWith(`${directory}/`)) execFileSync('umount', ['--lazy', point]);
+    }
     // Hundreds of thousands of files: rm is quicker at it than Node.
     execFileSync('rm', ['-rf', directory]);
   };
