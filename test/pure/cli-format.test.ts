@@ -5,12 +5,7 @@ import { filterBoolean, matches, matchesLabels, parseBytes, parseFilters } from 
 import { printInspect, printList } from '../../src/cli/format/list.js';
 import { alignTable } from '../../src/cli/format/table.js';
 import { compileTemplate } from '../../src/cli/format/template.js';
-import {
-  binarySize,
-  humanDuration,
-  humanSize,
-  parseSeconds,
-} from '../../src/cli/format/units.js';
+import { binarySize, humanDuration, humanSize, parseSeconds } from '../../src/cli/format/units.js';
 import type { Io } from '../../src/cli/io.js';
 
 const DATA = {
