@@ -1,4 +1,6 @@
-import { InvalidError } from '../base/index.js';
+import { accessSync, constants, existsSync } from 'node:fs';
+import path from 'node:path';
+import { InvalidError, NsboxError } from '../base/index.js';
 import {
   type CgroupPlan,
   checkSystemd,
@@ -11,6 +13,7 @@ import {
 } from '../cgroup/index.js';
 import type { HostFacts } from '../host/index.js';
 import type { Spec, SpecResources } from '../spec/index.js';
+import { log } from './log.js';
 import type { Runtime } from './runtime.js';
 
 /**
@@ -46,17 +49,52 @@ export function cgroupsPathOf(
  */
 export function planGroups(
   spec: Spec,
-  { path, scope }: { path: string; scope?: ScopeName },
+  place: { path: string; scope?: ScopeName },
   host: HostFacts,
 ): CgroupPlan {
-  if (!scope) readyCgroups(host.cgroup);
-  return planCgroup(withDefaultDevices(spec.linux?.resources), path, host, { statistics: 'all' });
+  if (!place.scope) readyCgroups(host.cgroup);
+  return planCgroup(withDefaultDevices(spec.linux?.resources), place.path, host, { statistics: 'all' });
+}
+
+/**
+ * With `--rootless`: whether the container does without groups, since this process may not make them.
+ * @throws NsboxError PERMISSION where the container asks for a path or for limits, as in runc
+ */
+export function goesWithoutGroups(runtime: Runtime, spec: Spec, planned: CgroupPlan): boolean {
+  const closed = planned.groups.find((g) => !mayMake(g.path));
+  if (!closed) return false;
+  const { devices: _, ...limits } = spec.linux?.resources ?? {};
+  const asked = spec.linux?.cgroupsPath ? ['cgroupsPath'] : Object.keys(limits);
+  if (asked.length > 0) {
+    throw new NsboxError(
+      'PERMISSION',
+      `cannot make the cgroup ${closed.path}, which the configuration needs`,
+      {
+        path: closed.path,
+        hint: `it sets ${asked.join(', ')}`,
+      },
+    );
+  }
+  log(runtime.log, 'debug', `no cgroup for this container: ${closed.path} cannot be made`);
+  return true;
+}
+
+/** Whether the nearest directory that is there may be written to: false for a read-only mount too. */
+function mayMake(group: string): boolean {
+  let directory = group;
+  while (!existsSync(directory)) directory = path.dirname(directory);
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The device rules of a container alone, for `update`. */
-export function planDeviceRules(spec: Spec, path: string, host: HostFacts): CgroupPlan {
+export function planDeviceRules(spec: Spec, group: string, host: HostFacts): CgroupPlan {
   const devices = spec.linux?.resources?.devices;
-  return planCgroup(withDefaultDevices(devices && { devices }), path, host, { statistics: false });
+  return planCgroup(withDefaultDevices(devices && { devices }), group, host, { statistics: false });
 }
 
 function withDefaultDevices(resources: SpecResources | undefined): SpecResources | undefined {

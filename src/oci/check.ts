@@ -1,5 +1,8 @@
 import { InvalidError, NsboxError } from '../base/index.js';
-import { checkSysctls, type Spec } from '../spec/index.js';
+import { CAPABILITY_NAMES } from '../host/index.js';
+import { checkSysctls, type Spec, type SpecProcess } from '../spec/index.js';
+import { log } from './log.js';
+import type { Runtime } from './runtime.js';
 
 /**
  * What a schema can't say: the rules between fields, and what Linux needs. In the words that callers know from runc,
@@ -66,4 +69,22 @@ function checkProcess(spec: Spec): void {
 
 function invalid(path: string, message: string): InvalidError {
   return new InvalidError(`config.json: ${path}: ${message}`, { code: 'INVALID_SPEC', path });
+}
+
+/**
+ * The process without capabilities that nobody knows, which are told in a warning: runtime-spec, "MUST be logged as a
+ * warning by the runtime".
+ */
+export function knownCapabilities(runtime: Runtime, process: SpecProcess): SpecProcess {
+  if (!process.capabilities) return process;
+  const unknown = new Set<string>();
+  const known = (name: string) => {
+    const is = (CAPABILITY_NAMES as readonly string[]).includes(name.replace(/^CAP_/, ''));
+    if (!is) unknown.add(name);
+    return is;
+  };
+  const sets = Object.entries(process.capabilities).map(([set, names]) => [set, names?.filter(known)]);
+  if (unknown.size === 0) return process;
+  log(runtime.log, 'warning', `ignoring unknown or unavailable capabilities: [${[...unknown].join(' ')}]`);
+  return { ...process, capabilities: Object.fromEntries(sets) as SpecProcess['capabilities'] };
 }

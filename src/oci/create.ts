@@ -1,6 +1,6 @@
 import { closeSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, InvalidError, runHooks } from '../base/index.js';
+import { fromErrno, InvalidError, NsboxError, runHooks } from '../base/index.js';
 import {
   type CgroupPlan,
   launchCgroup,
@@ -11,18 +11,19 @@ import {
 } from '../cgroup/index.js';
 import { type Launched, launch } from '../engine/launch.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
-import { connectUnix, openPidfd, processStat, sendFd, signalProcess } from '../kernel/index.js';
-import { type PlanInput, plan } from '../plan/index.js';
+import { processStat, signalProcess } from '../kernel/index.js';
+import { type LaunchPlan, type PlanInput, plan } from '../plan/index.js';
 import { type Spec, seccompProgram } from '../spec/index.js';
 import { writeFileAtomic } from '../state/index.js';
-import { cgroupsPathOf, planGroups } from './cgroups.js';
-import { checkSpec } from './check.js';
+import { cgroupsPathOf, goesWithoutGroups, planGroups } from './cgroups.js';
+import { checkSpec, knownCapabilities } from './check.js';
 import { claim, forget, type OciRecord, save, self, stateDocument } from './containers.js';
 import { withHome } from './home.js';
 
 import { log } from './log.js';
 import type { Notify } from './notify.js';
 import type { Runtime } from './runtime.js';
+import { connectSocket, sendPidfd } from './sockets.js';
 import { readBundle, saveSpec } from './spec-file.js';
 import { ownStdio } from './stdio.js';
 
@@ -41,8 +42,8 @@ export interface CreateOptions {
   noNewKeyring: boolean;
   /** create: init waits for `start`. run: it goes on at once, and the caller waits for its end. */
   wait: boolean;
-  /** run in the foreground with a terminal: this process relays it. */
-  relayTerminal?: boolean | undefined;
+  /** This process doesn't stay: a terminal goes to the console socket. Else it relays it. */
+  detached: boolean;
 }
 
 export interface Created {
@@ -59,22 +60,24 @@ export interface Created {
  */
 export async function createContainer(runtime: Runtime, options: CreateOptions): Promise<Created> {
   const { ctx, root } = runtime;
+  if (process.geteuid!() !== 0) {
+    throw new NsboxError('PERMISSION', 'nsbox-oci needs root to make a container', {
+      hint: 'run it as root; without root, runc and crun can make containers',
+    });
+  }
   const bundle = resolveBundle(ctx.cwd, options.bundle);
   const spec = await readBundle(runtime, path.resolve(bundle, options.config ?? 'config.json'));
   checkSpec(spec);
+  spec.process = knownCapabilities(runtime, spec.process!);
   warnOfAmbient(runtime, spec);
   const rootfs = path.resolve(bundle, spec.root!.path);
   const terminal = spec.process?.terminal ?? false;
-  if (terminal && !options.consoleSocket && !options.relayTerminal) {
+  if (terminal && !options.consoleSocket && options.detached) {
     throw new InvalidError('cannot allocate tty if runc will detach without setting console socket', {
       hint: 'give --console-socket, or set process.terminal to false',
     });
   }
-  if (!terminal && options.consoleSocket) {
-    throw new InvalidError('cannot use console socket if runc will not detach or allocate tty', {
-      hint: 'leave --console-socket out, or set process.terminal to true',
-    });
-  }
+  if ((!terminal || !options.detached) && options.consoleSocket) throw uselessConsoleSocket();
   const directory = claim(root, options.id);
   const passed: number[] = [];
   const opened: number[] = [];
@@ -119,7 +122,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
       passed.push(fd);
     };
     if (options.consoleSocket) {
-      const fd = connectUnix(path.resolve(ctx.cwd, options.consoleSocket));
+      const fd = connectSocket('the console socket', path.resolve(ctx.cwd, options.consoleSocket));
       opened.push(fd);
       pass('console', fd);
     }
@@ -132,7 +135,11 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     const state = (status: string, pid: number) => stateDocument(record!, status, pid);
     const input: PlanInput = {
       id: options.id,
-      spec: { ...spec, root: { ...spec.root!, path: rootfs }, process: withHome(spec.process!, rootfs) },
+      spec: {
+        ...spec,
+        root: { ...spec.root!, path: rootfs },
+        process: withHome(knownCapabilities(runtime, spec.process!), rootfs),
+      },
       host,
       rootfs: { kind: 'directory', path: rootfs, idmap: false },
       stdio: terminal ? (options.consoleSocket ? 'console-socket' : 'runtime-terminal') : 'inherit',
@@ -150,7 +157,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
       const { program, flags, notify } = seccompProgram(ctx, spec.linux.seccomp, host.machine);
       input.seccomp = { program, flags };
       if (notify) {
-        const fd = connectUnix(spec.linux.seccomp.listenerPath!);
+        const fd = connectSocket('the seccomp listener', spec.linux.seccomp.listenerPath!);
         opened.push(fd);
         pass('seccomp', fd);
         input.seccomp.listener = {
@@ -177,6 +184,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
         step.state = JSON.stringify(state('creating', record.ownPid ? 1 : 0));
       }
     }
+    if (runtime.log.debug) await logPlan(runtime, launchPlan);
     if (groups && record.scope) held = await makeScope(host.cgroup, groups, record.scope);
     const launched = await launch(launchPlan, {
       stdio: [0, 1, 2],
@@ -190,6 +198,8 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
             const { applyRdt } = await import('./rdt.js');
             applyRdt(spec.linux!.intelRdt!, record!.rdt, pid);
           }
+          // While init waits: a short program may be gone once the launch is over.
+          if (options.pidfdSocket) sendPidfd(path.resolve(ctx.cwd, options.pidfdSocket), pid);
           if (spec.linux?.netDevices) {
             const { moveNetDevices } = await import('./net-devices.js');
             moveNetDevices(spec.linux.netDevices, pid);
@@ -201,7 +211,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     });
     record.init = { pid: launched.pid, startTicks: processStat(launched.pid)?.startTicks ?? '' };
     save(root, record);
-    announce(runtime, options, launched.pid);
+    announce(runtime, { ...options, pidfdSocket: undefined }, launched.pid);
     if (!options.wait) await poststart(record);
     return { record, launched, notify };
   } catch (error) {
@@ -272,6 +282,7 @@ export function prepareCgroup(
   if (runtime.cgroupManager === 'disabled') return undefined;
   const place = cgroupsPathOf(runtime, spec, record.id, host.cgroup);
   const groups = planGroups(spec, place, host);
+  if (runtime.rootless && !place.scope && goesWithoutGroups(runtime, spec, groups)) return undefined;
   for (const warning of groups.warnings) log(runtime.log, 'warning', warning);
   record.cgroup = groups.path;
   record.groups = plannedGroups(groups);
@@ -294,24 +305,11 @@ export function announce(
   if (options.pidfdSocket) sendPidfd(path.resolve(runtime.ctx.cwd, options.pidfdSocket), pid);
 }
 
-/** Hands a pidfd of the process to whoever listens there. */
-export function sendPidfd(socketPath: string, pid: number): void {
-  const socket = connectUnix(socketPath);
-  try {
-    const pidfd = openPidfd(pid);
-    try {
-      sendFd(socket, 'pidfd', pidfd);
-    } finally {
-      closeSync(pidfd);
-    }
-  } finally {
-    closeSync(socket);
-  }
-}
-
 /** After a failed create: processes, groups, directory; then the hooks that the standard wants in this case too. */
 async function undo(runtime: Runtime, record: OciRecord): Promise<void> {
   try {
+    // Where it has groups that kills all in them; without, the program may be running by now.
+    if (record.init) signalProcess(record.init, 9);
     await removeGroups(record.groups);
     if (record.scope) await stopScope(hostFacts(runtime.ctx).cgroup, record.scope);
     if (record.rdt) (await import('./rdt.js')).removeRdt(record.rdt);
@@ -320,4 +318,19 @@ async function undo(runtime: Runtime, record: OciRecord): Promise<void> {
     log(runtime.log, 'warning', (error as Error).message);
   }
   forget(runtime.root, record.id);
+}
+
+/** Engines tell by runc's words that the flag and the process don't go together. */
+export function uselessConsoleSocket(): InvalidError {
+  return new InvalidError('cannot use console socket if runc will not detach or allocate tty', {
+    hint: 'leave --console-socket out, or ask for a terminal and detach',
+  });
+}
+
+/** `--debug`: each step that is about to be taken, in the words of `nsbox run --explain`. */
+export async function logPlan(runtime: Runtime, made: LaunchPlan): Promise<void> {
+  const { explainSteps } = await import('../plan/index.js');
+  for (const step of explainSteps(made)) {
+    log(runtime.log, 'debug', `step ${step.number}, ${step.who}: ${step.title}: ${step.calls}`);
+  }
 }

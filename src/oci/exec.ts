@@ -3,14 +3,15 @@ import path from 'node:path';
 import { ConflictError, fromErrno, isErrno } from '../base/index.js';
 import { type Launched, launch } from '../engine/launch.js';
 import { hostFacts } from '../host/index.js';
-import { connectUnix } from '../kernel/index.js';
+import { processStat, signalProcess } from '../kernel/index.js';
 import { listMask, type NamespaceKind, type PlanInput, plan, type Step } from '../plan/index.js';
 import { type NamespaceType, type Spec, type SpecProcess, seccompProgram } from '../spec/index.js';
 import { writeFileAtomic } from '../state/index.js';
+import { knownCapabilities } from './check.js';
 import { type OciRecord, stateDocument, statusOf } from './containers.js';
-import { sendPidfd } from './create.js';
 import { withHome } from './home.js';
 import type { Runtime } from './runtime.js';
+import { connectSocket, sendPidfd } from './sockets.js';
 
 export interface ExecOptions {
   process: SpecProcess;
@@ -57,6 +58,7 @@ export async function execInContainer(
   const { pid } = record.init;
   const kinds = differentNamespaces(pid);
   const host = hostFacts(ctx);
+  const pidfdSocket = options.pidfdSocket && path.resolve(ctx.cwd, options.pidfdSocket);
   const passed: number[] = [];
   const names: string[] = [];
   const opened: number[] = [];
@@ -66,7 +68,7 @@ export async function execInContainer(
   };
   try {
     if (options.consoleSocket) {
-      const fd = connectUnix(path.resolve(ctx.cwd, options.consoleSocket));
+      const fd = connectSocket('the console socket', path.resolve(ctx.cwd, options.consoleSocket));
       opened.push(fd);
       pass('console', fd);
     }
@@ -77,7 +79,7 @@ export async function execInContainer(
       id: record.id,
       spec: {
         ociVersion: record.ociVersion,
-        process: withHome(options.process, `/proc/${pid}/root`),
+        process: withHome(knownCapabilities(runtime, options.process), `/proc/${pid}/root`),
         linux: {
           namespaces: kinds.map((type) => ({ type, path: `/proc/${pid}/ns/${type}` })),
           uidMappings: linux.uidMappings,
@@ -107,7 +109,7 @@ export async function execInContainer(
       const { program, flags, notify } = seccompProgram(ctx, linux.seccomp, host.machine);
       input.seccomp = { program, flags };
       if (notify) {
-        const fd = connectUnix(linux.seccomp.listenerPath!);
+        const fd = connectSocket('the seccomp listener', linux.seccomp.listenerPath!);
         opened.push(fd);
         pass('seccomp', fd);
         input.seccomp.listener = {
@@ -138,14 +140,29 @@ export async function execInContainer(
       const at = made.init.findIndex((s) => s.op === 'fds');
       made.init.splice(at, 0, { op: 'affinity', mask: listMask(cpus), cpus } satisfies Step);
     }
-    const launched = await launch(made, { stdio: [0, 1, 2], passed, newSession: options.detach });
-    if (options.pidFile) {
-      writeFileAtomic(path.resolve(ctx.cwd, options.pidFile), String(launched.pid), {
-        durable: false,
-        mode: 0o644,
-      });
+    if (runtime.log.debug) {
+      const { logPlan } = await import('./create.js');
+      await logPlan(runtime, made);
     }
-    if (options.pidfdSocket) sendPidfd(path.resolve(ctx.cwd, options.pidfdSocket), launched.pid);
+    const launched = await launch(made, {
+      stdio: [0, 1, 2],
+      passed,
+      newSession: options.detach,
+    });
+    try {
+      if (options.pidFile) {
+        writeFileAtomic(path.resolve(ctx.cwd, options.pidFile), String(launched.pid), {
+          durable: false,
+          mode: 0o644,
+        });
+      }
+      if (pidfdSocket) sendPidfd(pidfdSocket, launched.pid);
+    } catch (error) {
+      // The caller is told that nothing runs, so nothing may.
+      const startTicks = processStat(launched.pid)?.startTicks;
+      if (startTicks) signalProcess({ pid: launched.pid, startTicks }, 9);
+      throw error;
+    }
     return launched;
   } finally {
     for (const fd of opened) closeSync(fd);

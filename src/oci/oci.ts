@@ -100,6 +100,7 @@ export async function oci(
         ? 'systemd'
         : ((manager as Runtime['cgroupManager'] | undefined) ?? 'cgroupfs'),
       criu: global.texts['criu'],
+      rootless: rootlessOf(global.texts['rootless']),
       log: logTarget,
     };
     const { command: run } = await load();
@@ -108,6 +109,16 @@ export async function oci(
     log(logTarget, 'error', messageOf(error));
     return name === 'exec' ? 255 : 1;
   }
+}
+
+/** `--rootless`: a boolean in Go's words, or `auto`: true for whoever isn't root. */
+function rootlessOf(given: string | undefined): boolean {
+  if (given === undefined || given === '' || given === 'auto') return process.geteuid!() !== 0;
+  if (/^(1|t|T|true|TRUE|True)$/.test(given)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(given)) return false;
+  throw new NsboxError('INVALID_ARGUMENT', `invalid value "${given}" for flag --rootless`, {
+    hint: 'true, false or auto',
+  });
 }
 
 function absolute(cwd: string, given: string): string {

@@ -10,6 +10,8 @@ export interface Runtime {
   readonly cgroupManager: 'cgroupfs' | 'systemd' | 'disabled';
   /** --criu: name or path of the program. */
   readonly criu: string | undefined;
+  /** Without rights on the cgroup tree a container goes without groups, where it asks for no limits. */
+  readonly rootless: boolean;
   readonly log: Log;
 }
 

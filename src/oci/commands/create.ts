@@ -28,6 +28,7 @@ export function createOptions(args: Parsed, wait: boolean): CreateOptions {
     noPivot: args.switches['no-pivot'] ?? false,
     noNewKeyring: args.switches['no-new-keyring'] ?? false,
     wait,
+    detached: wait,
   };
 }
 

@@ -42,6 +42,10 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   if (process.terminal && detach && args.texts['console-socket'] === undefined) {
     throw new InvalidError('cannot allocate tty if runc will detach without setting console socket');
   }
+  if (args.texts['console-socket'] !== undefined && !(process.terminal && detach)) {
+    const { uselessConsoleSocket } = await import('../create.js');
+    throw uselessConsoleSocket();
+  }
   const launched = await execInContainer(runtime, record, {
     process,
     spec,

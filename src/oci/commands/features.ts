@@ -7,7 +7,7 @@ import type { Runtime } from '../runtime.js';
 import { packageVersion } from '../version.js';
 
 const MOUNT_OPTIONS =
-  'async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private rbind relatime remount ridmap ro rprivate rro rrw rshared rslave runbindable rw rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ratime rdev rdiratime rexec rrelatime rstrictatime rsuid rsymfollow shared silent slave strictatime suid symfollow sync unbindable';
+  'async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private rbind relatime remount ridmap ro rprivate rro rrw rshared rslave runbindable rw rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ratime rdev rdiratime rexec rrelatime rstrictatime rsuid rsymfollow shared silent slave strictatime suid symfollow sync tmpcopyup unbindable';
 
 /** `features`: what of the standard this runtime has on this machine. */
 export function command(runtime: Runtime, argv: readonly string[]): number {
@@ -61,6 +61,18 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
       apparmor: { enabled: true },
       selinux: { enabled: true },
       intelRdt: { enabled: true, schemata: true, monitoring: true },
+      memoryPolicy: {
+        modes: [
+          'MPOL_BIND',
+          'MPOL_DEFAULT',
+          'MPOL_INTERLEAVE',
+          'MPOL_LOCAL',
+          'MPOL_PREFERRED',
+          'MPOL_PREFERRED_MANY',
+          'MPOL_WEIGHTED_INTERLEAVE',
+        ],
+        flags: ['MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES'],
+      },
       mountExtensions: { idmap: { enabled: host.features.mountSetattr.have } },
       netDevices: { enabled: true },
     },

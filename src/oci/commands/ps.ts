@@ -27,7 +27,7 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
       env: { ...runtime.ctx.env },
     });
   } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr?.trim() || (cause as Error).message;
+    const said = (cause as { stderr?: string }).stderr?.trim().split('\n')[0] || (cause as Error).message;
     throw new NsboxError('INTERNAL', `ps: ${said}`, { cause });
   }
   const [title = '', ...lines] = output.split('\n');

@@ -26,7 +26,6 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     }
     return 0;
   }
-  options.relayTerminal = options.consoleSocket === undefined;
   const { record, launched, notify } = await createContainer(runtime, options);
   // The main process is this one: it ends as the container does.
   notify

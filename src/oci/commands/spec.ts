@@ -24,8 +24,18 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
   return 0;
 }
 
+/** Of one mapped id, nothing can belong to the group of terminals. */
+function forIds(rootless: boolean, options: Parameters<typeof defaultMounts>[0]): Spec['mounts'] {
+  const mounts = defaultMounts(options);
+  if (!rootless) return mounts;
+  return mounts.map((m) => ({ ...m, options: m.options?.filter((o) => !/^[ug]id=/.test(o)) }));
+}
+
 function example(rootless: boolean): Spec {
-  const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const;
+  // Whoever isn't root can set no network up and make no group, and so stays in the host's.
+  const namespaces = rootless
+    ? (['pid', 'ipc', 'uts', 'mount', 'user'] as const)
+    : (['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const);
   return {
     ociVersion: OCI_VERSION,
     process: {
@@ -40,18 +50,18 @@ function example(rootless: boolean): Spec {
     },
     root: { path: 'rootfs', readonly: true },
     hostname: 'nsbox',
-    mounts: defaultMounts({
+    mounts: forIds(rootless, {
       shmSize: 64 * 1024 * 1024,
       ipc: 'private',
-      ownNetwork: true,
+      ownNetwork: !rootless,
       ownPid: true,
       userNamespace: rootless,
       writableSys: false,
       writableCgroup: false,
     }),
     linux: {
-      resources: { devices: [{ allow: false, access: 'rwm' }] },
-      namespaces: [...namespaces.map((type) => ({ type })), ...(rootless ? [{ type: 'user' as const }] : [])],
+      ...(rootless ? {} : { resources: { devices: [{ allow: false, access: 'rwm' }] } }),
+      namespaces: namespaces.map((type) => ({ type })),
       ...(rootless
         ? {
             uidMappings: [{ containerID: 0, hostID: process.getuid!(), size: 1 }],
