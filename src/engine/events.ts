@@ -41,10 +41,13 @@ export async function* readEvents(ctx: Context, options: EventOptions = {}): Asy
   const now = BigInt(Date.now()) * 1_000_000n;
   const since = options.since ?? now;
   const until = options.until;
-  const timer =
-    until !== undefined && until > now
-      ? setTimeout(() => waker.wake(), Math.min(Number((until - now) / 1_000_000n) + 1, 2 ** 31 - 1))
-      : undefined;
+  let timer: NodeJS.Timeout | undefined;
+  // Armed before each wait: a timer may fire a little before the clock shows its time.
+  const wakeAt = (time: bigint): void => {
+    const wait = Number((time - BigInt(Date.now()) * 1_000_000n) / 1_000_000n) + 1;
+    clearTimeout(timer);
+    timer = setTimeout(() => waker.wake(), Math.min(Math.max(wait, 1), 2 ** 31 - 1));
+  };
   function* select(lines: Iterable<string>): Generator<EngineEvent> {
     for (const line of lines) {
       const event = parse(line);
@@ -74,6 +77,7 @@ export async function* readEvents(ctx: Context, options: EventOptions = {}): Asy
         files.shift()![Symbol.dispose]();
       }
       if (over || options.signal?.aborted) return;
+      if (until !== undefined) wakeAt(until);
       await waker.next();
       if (files.length === 0) files = openLogFiles(directory, name);
     }
