@@ -1,10 +1,11 @@
 import type { Context } from '../base/index.js';
 import { dockerDeviceRequests, isQualifiedName } from '../devices/index.js';
-import type { ContainerRequest, ImageConfig } from '../spec/index.js';
+import { type ContainerRequest, exposedPorts, type ImageConfig, type PortRequest } from '../spec/index.js';
+import type { ContainerState } from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { type ContainerNetworks, networkStateOf, type PortState } from './network-state.js';
 import { containerPaths } from './paths.js';
-import { stateOf } from './ps.js';
+import { isUp, stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
 
 const ZERO_TIME = '0001-01-01T00:00:00Z';
@@ -24,7 +25,8 @@ export function inspectContainer(
 ): object {
   const paths = containerPaths(ctx, record.id);
   const { request } = record;
-  const networks = networkStateOf(ctx, record);
+  const state = stateOf(ctx, record);
+  const networks = networkStateOf(ctx, record, isUp(state));
   const config = options.image?.config.config;
   const sizes = options.size ? sizesOf(paths.upper, options.image?.size ?? 0) : {};
   return {
@@ -32,20 +34,20 @@ export function inspectContainer(
     Created: record.created,
     Path: record.argv[0] ?? '',
     Args: record.argv.slice(1),
-    State: stateSection(ctx, record),
+    State: stateSection(state),
     Image: record.image?.id ?? '',
     ResolvConfPath: `${paths.data}/resolv.conf`,
     HostnamePath: `${paths.data}/hostname`,
     HostsPath: `${paths.data}/hosts`,
     LogPath: request.log.driver === 'none' ? '' : paths.log,
     Name: `/${record.name}`,
-    RestartCount: stateOf(ctx, record).running?.restartCount ?? stateOf(ctx, record).exit?.restartCount ?? 0,
+    RestartCount: state.running?.restartCount ?? state.exit?.restartCount ?? 0,
     Driver: record.image ? 'overlay' : 'directory',
     Platform: 'linux',
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    HostConfig: hostConfig(request, networks),
+    HostConfig: hostConfig(request, networks.mode),
     GraphDriver: {
       Name: record.image ? 'overlay' : 'directory',
       Data: record.image
@@ -68,7 +70,10 @@ export function inspectContainer(
       AttachStdin: request.interactive,
       AttachStdout: true,
       AttachStderr: true,
-      ExposedPorts: exposedPorts(networks.ports, config?.ExposedPorts),
+      ExposedPorts: portSet([
+        ...exposedPorts(options.image?.config, request),
+        ...request.ports.map((p) => `${p.containerPort}/${p.protocol}`),
+      ]),
       Tty: request.tty,
       OpenStdin: request.interactive,
       StdinOnce: request.interactive,
@@ -94,9 +99,9 @@ function sizesOf(upper: string, image: number): { SizeRw: number; SizeRootFs: nu
   return { SizeRw: own, SizeRootFs: own + image };
 }
 
-function stateSection(ctx: Context, record: ContainerRecord): object {
-  const { status, running, exit } = stateOf(ctx, record);
-  const alive = status === 'running' || status === 'paused';
+function stateSection(state: ContainerState): object {
+  const { status, running, exit } = state;
+  const alive = isUp(state);
   return {
     Status: status,
     Running: alive || status === 'restarting',
@@ -119,27 +124,30 @@ function mergeEnv(image: readonly string[], own: readonly string[]): string[] {
   return [...out.values()];
 }
 
-function exposedPorts(
-  ports: readonly PortState[],
-  image: Readonly<Record<string, unknown>> | undefined,
-): Record<string, object> {
-  const names = [...Object.keys(image ?? {}), ...ports.map((p) => `${p.containerPort}/${p.protocol}`)];
-  return Object.fromEntries([...new Set(names)].sort().map((name) => [name, {}]));
-}
+const portSet = (names: readonly string[]): Record<string, object> =>
+  Object.fromEntries([...new Set(names)].sort().map((name) => [name, {}]));
 
 type PortMap = Record<string, { HostIp: string; HostPort: string }[] | null>;
 
-function portMap(ports: readonly PortState[], exposed: boolean): PortMap {
+/** Ports as they were asked for: whether the container runs or not, and without what was chosen for it. */
+function portBindings(ports: readonly PortRequest[]): PortMap {
+  const out: PortMap = {};
+  for (const p of ports) {
+    const range = p.hostPortEnd ? `${p.hostPort}-${p.hostPortEnd}` : String(p.hostPort || '');
+    const name = `${p.containerPort}/${p.protocol}`;
+    out[name] = [...(out[name] ?? []), { HostIp: p.hostIp ?? '', HostPort: range }];
+  }
+  return out;
+}
+
+/** Ports as they are now. */
+function portMap(ports: readonly PortState[]): PortMap {
   const out: PortMap = {};
   for (const p of ports) {
     const name = `${p.containerPort}/${p.protocol}`;
-    if (p.hostIp === undefined && p.hostPort === undefined) {
-      if (exposed) out[name] ??= null;
-      continue;
-    }
-    const list = out[name] ?? [];
-    list.push({ HostIp: p.hostIp ?? '', HostPort: p.hostPort === undefined ? '' : String(p.hostPort) });
-    out[name] = list;
+    out[name] ??= null;
+    if (p.hostPort === undefined) continue;
+    out[name] = [...(out[name] ?? []), { HostIp: p.hostIp ?? '', HostPort: String(p.hostPort) }];
   }
   return out;
 }
@@ -148,7 +156,7 @@ function networkSection(networks: ContainerNetworks): object {
   const first = networks.endpoints[0];
   return {
     SandboxKey: '',
-    Ports: portMap(networks.ports, true),
+    Ports: portMap(networks.ports),
     IPAddress: first?.ip ?? '',
     IPPrefixLen: first?.prefixLength ?? 0,
     Gateway: first?.gateway ?? '',
@@ -176,14 +184,14 @@ function networkSection(networks: ContainerNetworks): object {
   };
 }
 
-function hostConfig(request: ContainerRequest, networks: ContainerNetworks): object {
+function hostConfig(request: ContainerRequest, mode: string): object {
   const r = request.resources;
   const binds = request.mounts.filter((m) => m.type !== 'tmpfs' && m.source !== undefined);
   return {
     Binds: binds.length > 0 ? binds.map((m) => `${m.source}:${m.target}${m.readonly ? ':ro' : ''}`) : null,
     LogConfig: { Type: request.log.driver, Config: request.log.options },
-    NetworkMode: networks.mode,
-    PortBindings: portMap(networks.ports, false),
+    NetworkMode: mode,
+    PortBindings: portBindings(request.ports),
     RestartPolicy: { Name: request.restart.name, MaximumRetryCount: request.restart.maximumRetryCount },
     AutoRemove: request.autoRemove,
     CapAdd: request.capAdd.length > 0 ? request.capAdd : null,

@@ -10,6 +10,7 @@ export interface ContainerNetworks {
   mode: string;
   names: string[];
   ids: string[];
+  /** What is published and exposed now: none while no program runs, as Docker has it. */
   ports: PortState[];
   endpoints: EndpointState[];
 }
@@ -37,47 +38,39 @@ export interface EndpointState {
 }
 
 /**
- * What is known of a container's networks: while it has addresses, what it was given; otherwise what was asked for.
+ * What is known of a container's networks: while its program runs, what it was given; otherwise what was asked for.
+ * @param running whether it runs; what it was given may still be on record when it has ended
  */
-export function networkStateOf(ctx: Context, record: ContainerRecord): ContainerNetworks {
+export function networkStateOf(ctx: Context, record: ContainerRecord, running: boolean): ContainerNetworks {
   const { networks } = record.request;
   const mode = networks[0]?.network ?? 'bridge';
   const settings = readRecord<NetworkSettings>(
     path.join(ctx.state, 'network/containers', `${record.id}.json`),
   );
   const asked = networks.length > 0 ? networks.map((n) => n.network) : ['bridge'];
-  if (!settings) return { mode, names: asked, ids: [], endpoints: [], ports: askedPorts(record) };
-  const endpoints = settings.endpoints.map(
-    (e): EndpointState => ({
+  if (!settings) return { mode, names: asked, ids: [], endpoints: [], ports: [] };
+  const endpoints = settings.endpoints.map((e): EndpointState => {
+    const { ipv4, ipv6, mac } = running ? e : { mac: '' };
+    return {
       network: e.network,
       networkId: e.networkId,
       aliases: e.aliases,
-      ip: e.ipv4?.address ?? '',
-      prefixLength: e.ipv4?.prefix ?? 0,
-      gateway: e.ipv4?.gateway ?? '',
-      ip6: e.ipv6?.address ?? '',
-      prefixLength6: e.ipv6?.prefix ?? 0,
-      gateway6: e.ipv6?.gateway ?? '',
-      mac: e.mac,
-    }),
-  );
+      ip: ipv4?.address ?? '',
+      prefixLength: ipv4?.prefix ?? 0,
+      gateway: ipv4?.gateway ?? '',
+      ip6: ipv6?.address ?? '',
+      prefixLength6: ipv6?.prefix ?? 0,
+      gateway6: ipv6?.gateway ?? '',
+      mac,
+    };
+  });
   return {
     mode,
     names: endpoints.length > 0 ? endpoints.map((e) => e.network) : asked,
     ids: endpoints.map((e) => e.networkId),
     endpoints,
-    ports: withExposed(settings.ports, settings.exposed),
+    ports: running ? withExposed(settings.ports, settings.exposed) : [],
   };
-}
-
-function askedPorts(record: ContainerRecord): PortState[] {
-  return withExposed(
-    [],
-    [
-      ...(record.request.exposed ?? []),
-      ...record.request.ports.map((p) => `${p.containerPort}/${p.protocol}`),
-    ],
-  );
 }
 
 /** Published ports, and the exposed ones that aren't among them. */

@@ -54,12 +54,16 @@ export function stateOf(ctx: Context, record: ContainerRecord): ContainerState {
   return containerState(ctx, record, (r) => isFrozen(findGroups(hostFacts(ctx).cgroup, r.cgroup)));
 }
 
+/** Whether its program runs; one that is to be restarted has none, and publishes nothing. */
+export const isUp = ({ status }: ContainerState): boolean => status === 'running' || status === 'paused';
+
 /** One container as `ps` shows it. */
 export function summarize(
   ctx: Context,
   record: ContainerRecord,
   options: { size?: boolean | undefined } = {},
 ): ContainerSummary {
+  const state = stateOf(ctx, record);
   return {
     id: record.id,
     name: record.name,
@@ -67,10 +71,10 @@ export function summarize(
     imageId: record.image?.id ?? '',
     command: record.argv,
     created: record.created,
-    state: stateOf(ctx, record),
+    state,
     labels: record.request.labels,
     mounts: record.mounts.map((m) => ({ name: m.name ?? m.source, type: m.type })),
-    networks: networkStateOf(ctx, record),
+    networks: networkStateOf(ctx, record, isUp(state)),
     size: options.size ? directorySize(containerPaths(ctx, record.id).upper) : undefined,
   };
 }
@@ -126,9 +130,13 @@ export function listSummaries(ctx: Context, options: ListOptions = {}): Containe
         (v) => summary.networks.names.includes(v) || summary.networks.ids.includes(v),
       ) &&
       matches(filters, 'publish', (v) =>
-        summary.networks.ports.some((p) => p.hostPort !== undefined && portMatches(v, p)),
+        summary.networks.ports.some(
+          (p) => p.hostPort !== undefined && portMatches(v, p.hostPort, p.protocol),
+        ),
       ) &&
-      matches(filters, 'expose', (v) => summary.networks.ports.some((p) => portMatches(v, p)));
+      matches(filters, 'expose', (v) =>
+        summary.networks.ports.some((p) => portMatches(v, p.containerPort, p.protocol)),
+      );
     if (!wanted) continue;
     if (options.size) summary.size = directorySize(containerPaths(ctx, record.id).upper);
     summaries.push(summary);
@@ -159,10 +167,10 @@ function isAncestor(wanted: string, record: ContainerRecord): boolean {
 }
 
 /** `80`, `80/udp`, `8000-8010/tcp`. */
-function portMatches(wanted: string, port: { containerPort: number; protocol: string }): boolean {
+function portMatches(wanted: string, port: number, protocol: string): boolean {
   const match = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(wanted);
   if (!match) throw new InvalidError(`invalid port in filter: ${wanted} (expected as 80 or 8000-8010/udp)`);
   const from = Number(match[1]);
   const to = Number(match[2] ?? match[1]);
-  return port.containerPort >= from && port.containerPort <= to && (match[3] ?? 'tcp') === port.protocol;
+  return port >= from && port <= to && (match[3] ?? 'tcp') === protocol;
 }

@@ -1,57 +1,21 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { makeContext } from '../../src/base/index.js';
 import { openNetworks } from '../../src/network/index.js';
 import { eventually, ip, NetworkRig } from '../support/network.js';
+import { NETWORK_SCENARIOS } from '../support/network-scenarios.js';
 import { ownNetwork } from '../support/own-network.js';
 
-/** Why a kind of link can't be tested here; false where it can. */
-function missing(kind: string): string | false {
-  ip('link', 'add', 'probe0', 'type', 'veth');
-  const made =
-    spawnSync('ip', ['link', 'add', 'link', 'probe0', 'name', 'probe1', 'type', kind]).status === 0;
-  ip('link', 'del', 'probe0');
-  return made ? false : `this kernel has no ${kind} links`;
-}
-
 if (ownNetwork(import.meta.filename)) {
-  for (const driver of ['macvlan', 'ipvlan'] as const) {
-    test(`${driver}: a container on the host's link is reached from the other host`, {
-      skip: missing(driver),
-    }, async () => {
-      await using rig = new NetworkRig();
-      const other = await rig.otherHost([9000]);
-      await rig.networks.create({
-        name: 'lan',
-        driver,
-        subnets: [{ subnet: '198.51.100.0/24', gateway: '198.51.100.2', ipRange: '198.51.100.64/26' }],
-        options: { parent: 'lan' },
-      });
-      const c = await rig.container({ requests: [{ network: 'lan' }] });
-      assert.match(c.ip, /^198\.51\.100\.6\d$/);
-      assert.equal(other.ask(c.ip, 80), '80 198.51.100.2');
-      assert.equal(c.ask('198.51.100.2', 9000), `9000 ${c.ip}`);
-      const d = await rig.container({ requests: [{ network: 'lan' }] });
-      assert.equal(d.ask(c.ip, 80), `80 ${d.ip}`);
+  for (const { name, missing, run } of NETWORK_SCENARIOS) {
+    test(name, async (t) => {
+      const why = missing();
+      if (why) return t.skip(why);
+      await run();
     });
   }
-
-  test('ipvlan l3 routes without a gateway', { skip: missing('ipvlan') }, async () => {
-    await using rig = new NetworkRig();
-    const other = await rig.otherHost([9000]);
-    await rig.networks.create({
-      name: 'l3',
-      driver: 'ipvlan',
-      subnets: [{ subnet: '10.9.0.0/24' }],
-      options: { parent: 'lan', ipvlan_mode: 'l3' },
-    });
-    const c = await rig.container({ requests: [{ network: 'l3' }] });
-    other.run('ip', 'route', 'add', '10.9.0.0/24', 'dev', 'eth0');
-    assert.equal(other.ask(c.ip, 80), '80 198.51.100.2');
-  });
 
   test('macvlan without a parent is among containers only; a parent that is not there is named', async () => {
     await using rig = new NetworkRig();

@@ -128,6 +128,8 @@ if (ownNetwork(import.meta.filename)) {
     await eventually('which answers', answers, 20_000);
     // Both killed at once: the next container starts them.
     const both = processes().map(([p]) => p);
+    // Stopped first: between the two ends the second would see the first one's and start another pair.
+    rig.here.run('kill', '-STOP', ...both.map(String));
     rig.here.run('kill', '-9', ...both.map(String));
     await eventually('killed', () => processes().length === 0);
     const c = await rig.container({ containerName: 'c', requests: [{ network: 'app' }] });

@@ -9,17 +9,7 @@ import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
 import { checkQuota, noQuotas } from '../support/storage-quota.js';
 import { noSystemd, SystemdHost } from '../support/systemd-host.js';
-
-/**
- * Runs inside the test VM: every check in one process (a start of Node takes seconds there), one JSON line each on
- * stdout, which resources.test.ts turns into tests.
- */
-export interface GuestResult {
-  name: string;
-  ms: number;
-  skipped?: string;
-  error?: string;
-}
+import { type GuestResult, print, report } from './report.js';
 
 /** 512 MiB of swap in a file, so that swap limits can be tried. */
 function addSwap(): void {
@@ -30,18 +20,12 @@ function addSwap(): void {
   ]);
 }
 
-async function check(effect: Effect, rig: Rig): Promise<GuestResult> {
-  const start = performance.now();
-  const ms = (): number => Math.round(performance.now() - start);
-  try {
-    const skipped = effect.skip?.(rig);
-    if (skipped) return { name: effect.name, ms: ms(), skipped };
-    await effect.run(rig);
-    return { name: effect.name, ms: ms() };
-  } catch (error) {
-    return { name: effect.name, ms: ms(), error: (error as Error).stack ?? String(error) };
-  }
-}
+const check = ({ name, skip, run }: Effect, rig: Rig): Promise<void> =>
+  report(name, async () => {
+    const skipped = skip?.(rig);
+    if (!skipped) await run(rig);
+    return skipped;
+  });
 
 /** A container's view: a cgroup namespace of its own, in a group that already holds processes. */
 async function nested(): Promise<void> {
@@ -84,6 +68,7 @@ async function withSystemd(): Promise<GuestResult[]> {
   }
 }
 
+/** Runs inside the test VM: every check in one process, because a start of Node takes seconds there. */
 async function main(): Promise<void> {
   if (!existsSync('/run/vm')) throw new Error('this file is for the test VM: npm run test:vm');
   addSwap();
@@ -92,26 +77,26 @@ async function main(): Promise<void> {
     { name: 'nested: limits inside a container whose root group holds processes', run: nested },
   ];
   for (const effect of [...EFFECTS, ...more]) {
-    process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
+    await check(effect, rig);
   }
   await rig[Symbol.asyncDispose]();
   const place = new Place();
   for (const { name, run } of CONTAINER_CHECKS) {
     const effect: Effect = { name: `container: ${name}`, run: () => run(place) };
-    process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
+    await check(effect, rig);
   }
   await place[Symbol.asyncDispose]();
   const inner: Effect = { name: 'nsbox in nsbox: limits of inner containers hold', run: checkNestedLimits };
-  process.stdout.write(`${JSON.stringify(await check(inner, rig))}\n`);
+  await check(inner, rig);
   for (const type of ['ext4', 'xfs'] as const) {
     const effect: Effect = {
       name: `--storage-opt size= on ${type}: the layer is full at its size`,
       skip: () => noQuotas(type),
       run: async () => checkQuota(type),
     };
-    process.stdout.write(`${JSON.stringify(await check(effect, rig))}\n`);
+    await check(effect, rig);
   }
-  for (const result of await withSystemd()) process.stdout.write(`${JSON.stringify(result)}\n`);
+  for (const result of await withSystemd()) print(result);
 }
 
 await main();

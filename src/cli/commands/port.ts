@@ -9,10 +9,11 @@ export const command = defineCommand({
   options: {},
   args: { min: 1, max: 2 },
   async run({ args }, io, ctx) {
-    const { findContainer } = await import('../../engine/index.js');
+    const { findContainer, isUp, stateOf } = await import('../../engine/index.js');
     const { openNetworks } = await import('../../network/index.js');
     const record = findContainer(ctx, args[0]!);
-    const ports = openNetworks(ctx).settings(record.id)?.ports ?? [];
+    const settings = isUp(stateOf(ctx, record)) ? openNetworks(ctx).settings(record.id) : undefined;
+    const ports = settings?.ports ?? [];
     const host = (p: (typeof ports)[number]) =>
       `${p.hostIp.includes(':') ? `[${p.hostIp}]` : p.hostIp}:${p.hostPort}`;
     if (args[1] === undefined) {

@@ -195,11 +195,12 @@ async function main(): Promise<void> {
   ensureDirectory(settingsDirectory(ctx));
   // Held for the life of the process; a command that only looks whether it is held takes it for an instant.
   const lock = await acquireLock(namesLock(ctx), { timeoutMs: 300 }).catch(() => process.exit(0));
-  writeFileAtomic(namesPid(ctx), self, { durable: false });
-  rmSync(namesReady(ctx), { force: true });
+  // Before anybody can find us to signal, which would otherwise end us.
   process.on('SIGTERM', end);
   process.on('SIGHUP', () => undefined);
   process.on('SIGUSR2', () => void spawnNames(ctx).finally(() => process.exit(0)));
+  writeFileAtomic(namesPid(ctx), self, { durable: false });
+  rmSync(namesReady(ctx), { force: true });
   process.on('uncaughtException', (error) => complain('unexpected', error));
   watch(settingsDirectory(ctx), () => void look(false));
   process.once('exit', () => lock[Symbol.dispose]()); // and in sight until then
