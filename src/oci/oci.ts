@@ -90,6 +90,12 @@ export async function oci(
         hint: 'cgroupfs, systemd or disabled',
       });
     }
+    const rootless = global.texts['rootless'];
+    if (rootless !== undefined && !/^(auto|true|false|1|0|t|f)$/i.test(rootless)) {
+      throw new NsboxError('INVALID_ARGUMENT', `invalid value "${rootless}" for flag --rootless`, {
+        hint: 'true, false or auto',
+      });
+    }
     const ctx = makeContext({ env, cwd, warn: (message) => log(logTarget, 'warning', message) });
     const root = global.texts['root'];
     const runtime: Runtime = {

@@ -79,8 +79,11 @@ export function command(runtime: Runtime, argv: readonly string[]): number {
     annotations: {
       'io.github.seccomp.libseccomp.version': libseccompVersion(),
       'nsbox.version': packageVersion(),
+      // runc's name, which others may use: the commands exist, whether or not criu is installed.
+      'org.opencontainers.runc.checkpoint.enabled': 'true',
     },
-    potentiallyUnsafeConfigAnnotations: [],
+    // It names a file of the host that criu reads.
+    potentiallyUnsafeConfigAnnotations: ['org.criu.config'],
   };
   print(1, `${JSON.stringify(features, undefined, 2)}\n`);
   return 0;
