@@ -12,15 +12,33 @@ const FORWARDED = [
   'SIGALRM',
 ] as const;
 
-/** Hands signals of this process on to the container's. Returns what ends it. */
-function forwardSignals(launched: Launched): () => void {
-  const handlers = FORWARDED.map((name) => {
-    const handler = (_: string, number: number) => launched.monitor.signal(number);
-    process.on(name, handler);
-    return [name, handler] as const;
-  });
-  return () => {
-    for (const [name, handler] of handlers) process.off(name, handler);
+/** Signals of this process, which are the container's. */
+export interface Forwarding {
+  /** Hands on what has come so far, and what comes. */
+  to(launched: Launched): void;
+  /** From here on signals do to this process what they do by default. */
+  stop(): void;
+}
+
+/**
+ * Catches signals for a container that is about to start: one that comes before the program runs must not end the
+ * runtime, which would leave the container without its parent.
+ */
+export function catchSignals(): Forwarding {
+  const early: number[] = [];
+  let deliver = (number: number): void => {
+    early.push(number);
+  };
+  const handler = (_: string, number: number) => deliver(number);
+  for (const name of FORWARDED) process.on(name, handler);
+  return {
+    to: ({ monitor }) => {
+      deliver = (number) => monitor.signal(number);
+      for (const number of early.splice(0)) deliver(number);
+    },
+    stop: () => {
+      for (const name of FORWARDED) process.off(name, handler);
+    },
   };
 }
 
@@ -75,9 +93,12 @@ async function relayTerminal(master: number): Promise<Relay> {
   };
 }
 
-/** Waits for the program in the foreground: its exit code, 255 where nobody could tell. */
-export async function waitInForeground(launched: Launched): Promise<number> {
-  const stop = forwardSignals(launched);
+/**
+ * Waits for the program in the foreground: its exit code, 255 where nobody could tell.
+ * @param signals caught since before the start; the caller ends it
+ */
+export async function waitInForeground(launched: Launched, signals: Forwarding): Promise<number> {
+  signals.to(launched);
   const relay = launched.terminal === undefined ? undefined : await relayTerminal(launched.terminal);
   try {
     const report = await launched.exit;
@@ -90,6 +111,5 @@ export async function waitInForeground(launched: Launched): Promise<number> {
     return report?.code ?? 255;
   } finally {
     relay?.restore();
-    stop();
   }
 }

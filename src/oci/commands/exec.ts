@@ -5,7 +5,7 @@ import { parseProcess, type SpecProcess } from '../../spec/index.js';
 import { checkCount, type Parsed, parseArguments } from '../arguments.js';
 import { load } from '../containers.js';
 import { execInContainer } from '../exec.js';
-import { waitInForeground } from '../foreground.js';
+import { catchSignals, waitInForeground } from '../foreground.js';
 import type { Runtime } from '../runtime.js';
 import { loadSpec } from '../spec-file.js';
 
@@ -46,7 +46,7 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     const { uselessConsoleSocket } = await import('../create.js');
     throw uselessConsoleSocket();
   }
-  const launched = await execInContainer(runtime, record, {
+  const options = {
     process,
     spec,
     detach,
@@ -56,9 +56,17 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     preserveFds: args.numbers['preserve-fds'] ?? 0,
     ignorePaused: args.switches['ignore-paused'] ?? false,
     subCgroups: subCgroups(args.lists['cgroup'] ?? []),
-  });
-  if (detach) return 0;
-  return waitInForeground(launched);
+  };
+  if (detach) {
+    await execInContainer(runtime, record, options);
+    return 0;
+  }
+  const signals = catchSignals();
+  try {
+    return await waitInForeground(await execInContainer(runtime, record, options), signals);
+  } finally {
+    signals.stop();
+  }
 }
 
 /** process.json, or the container's process with what the flags change. */

@@ -2,7 +2,7 @@ import { checkCount, type Flag, parseArguments } from '../arguments.js';
 import { checkpointOptions, SHARED_FLAGS } from '../criu/options.js';
 import { restore } from '../criu/restore.js';
 import { destroy } from '../destroy.js';
-import { waitInForeground } from '../foreground.js';
+import { catchSignals, waitInForeground } from '../foreground.js';
 import type { Runtime } from '../runtime.js';
 
 const FLAGS: Flag[] = [
@@ -22,18 +22,27 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
   const args = parseArguments(argv, FLAGS);
   checkCount('restore', args.positional, 1);
   const detach = args.switches['detach'] ?? false;
-  const { record, launched } = await restore(runtime, {
+  const options = {
     ...checkpointOptions(args, runtime.ctx.cwd),
     id: args.positional[0]!,
     bundle: args.texts['bundle'],
     consoleSocket: args.texts['console-socket'],
     pidFile: args.texts['pid-file'],
     detach,
-  });
-  if (detach) return 0;
+  };
+  if (detach) {
+    await restore(runtime, options);
+    return 0;
+  }
+  const signals = catchSignals();
   try {
-    return await waitInForeground(launched);
+    const { record, launched } = await restore(runtime, options);
+    try {
+      return await waitInForeground(launched, signals);
+    } finally {
+      await destroy(runtime, record, true);
+    }
   } finally {
-    await destroy(runtime, record, true);
+    signals.stop();
   }
 }

@@ -1,7 +1,7 @@
 import { checkCount, parseArguments } from '../arguments.js';
 import { createContainer } from '../create.js';
 import { destroy } from '../destroy.js';
-import { waitInForeground } from '../foreground.js';
+import { catchSignals, waitInForeground } from '../foreground.js';
 import type { Runtime } from '../runtime.js';
 import { startContainer } from '../start.js';
 import { CREATE_FLAGS, createOptions } from './create.js';
@@ -26,15 +26,20 @@ export async function command(runtime: Runtime, argv: readonly string[]): Promis
     }
     return 0;
   }
-  const { record, launched, notify } = await createContainer(runtime, options);
-  // The main process is this one: it ends as the container does.
-  notify
-    ?.forward(process.pid, record.init!)
-    .then(notify.close, (error: Error) => runtime.ctx.warn(error.message));
+  const signals = catchSignals();
   try {
-    return await waitInForeground(launched);
+    const { record, launched, notify } = await createContainer(runtime, options);
+    // The main process is this one: it ends as the container does.
+    notify
+      ?.forward(process.pid, record.init!)
+      .then(notify.close, (error: Error) => runtime.ctx.warn(error.message));
+    try {
+      return await waitInForeground(launched, signals);
+    } finally {
+      notify?.close();
+      if (!args.switches['keep']) await destroy(runtime, record, true);
+    }
   } finally {
-    notify?.close();
-    if (!args.switches['keep']) await destroy(runtime, record, true);
+    signals.stop();
   }
 }

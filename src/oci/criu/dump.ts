@@ -69,7 +69,7 @@ export async function dump(runtime: Runtime, record: OciRecord, options: Checkpo
       external.push(`mnt[${target}]:${target}`);
     }
     const descriptors = stdioKeys(pid, record.stdio ?? []);
-    external.push(...descriptors.filter((key) => key.startsWith('file[')));
+    external.push(...new Set(descriptors.filter((key) => /^(file|tty)\[/.test(key))));
     writeFileAtomic(path.join(options.imagePath, DESCRIPTORS), JSON.stringify(descriptors), {
       durable: false,
       mode: 0o600,

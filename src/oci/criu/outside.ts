@@ -104,8 +104,9 @@ export function externalNamespace(n: { name: string; key: string }, file: string
 }
 
 /**
- * The keys under which criu knows a container's stdio: `pipe:[inode]` as it is, and `file[mount:inode]` for a file of
- * the host that init still has as 0, 1 or 2 (criu is to be told of those when it dumps).
+ * The keys under which criu knows a container's stdio: `pipe:[inode]` as it is, `file[mount:inode]` for a file of the
+ * host and `tty[device:filesystem]` for a terminal of the host that init still has as 0, 1 or 2 (criu is to be told of
+ * files and terminals when it dumps).
  */
 export function stdioKeys(pid: number, recorded: readonly string[]): string[] {
   const mounts = new Set(
@@ -119,10 +120,19 @@ export function stdioKeys(pid: number, recorded: readonly string[]): string[] {
       const file = `/proc/${pid}/fd/${fd}`;
       const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1];
       const st = statSync(file);
-      if (id === undefined || !st.isFile() || mounts.has(id)) return name;
+      if (id === undefined || mounts.has(id)) return name;
+      if (st.isCharacterDevice() && isTerminal(name)) {
+        return `tty[${st.rdev.toString(16)}:${st.dev.toString(16)}]`;
+      }
+      if (!st.isFile()) return name;
       return `file[${Number(id).toString(16)}:${st.ino.toString(16)}]`;
     } catch {
       return name;
     }
   });
+}
+
+/** Whether a name of an open file (a link of /proc/PID/fd) is that of a terminal. */
+export function isTerminal(name: string): boolean {
+  return /^\/dev\/(pts\/|tty|console$)/.test(name);
 }

@@ -24,6 +24,7 @@ import {
   DESCRIPTORS,
   EMPTY_NETWORK,
   groupBindsOf,
+  isTerminal,
   mountPointOf,
   namespacesOutside,
 } from './outside.js';
@@ -268,19 +269,27 @@ function readDescriptors(imagePath: string): string[] {
 }
 
 /**
- * Pipes and files that the process had from its caller are replaced by what this process has as 0, 1 and 2.
- * @throws InvalidError for a socket: criu opens what it is given anew, which sockets don't allow
+ * Pipes, files and terminals that the process had from its caller are replaced by what this process has as 0, 1 and 2.
+ * @throws InvalidError for a socket: criu opens what it is given anew, which sockets don't allow; and for something
+ * else in a terminal's place
  */
 function inheritedStdio(
   descriptors: readonly string[],
   own: readonly string[],
 ): { key: string; fd: number }[] {
-  const out = descriptors.flatMap((key, fd) => (/^(pipe|file)\W/.test(key) ? [{ key, fd }] : []));
-  const socket = out.find(({ fd }) => own[fd]?.startsWith('socket:'));
-  if (socket) {
-    throw new InvalidError(`cannot restore with a socket as ${['stdin', 'stdout', 'stderr'][socket.fd]}`, {
-      hint: 'give restore a pipe, a file or /dev/null there',
-    });
+  const out = descriptors.flatMap((key, fd) => (/^(pipe|file|tty)\W/.test(key) ? [{ key, fd }] : []));
+  for (const { key, fd } of out) {
+    const name = ['stdin', 'stdout', 'stderr'][fd];
+    if (own[fd]?.startsWith('socket:')) {
+      throw new InvalidError(`cannot restore with a socket as ${name}`, {
+        hint: 'give restore a pipe, a file or /dev/null there',
+      });
+    }
+    if (key.startsWith('tty') && !isTerminal(own[fd] ?? '')) {
+      throw new InvalidError(`cannot restore: ${name} was a terminal, and has to be one`, {
+        hint: 'run restore on a terminal',
+      });
+    }
   }
   return out;
 }
