@@ -475,3 +475,24 @@ test('a terminal in the foreground: output to the last byte, its size, the exit 
   assert.match(r.stdout.replaceAll('^@', ''), /^\/dev\/pts\/0\r+\n33 77\r+\n/);
   assert.equal(r.status, 6);
 });
+
+test('run: a signal that comes before the program runs is the program’s', async () => {
+  const hooked = path.join(world.directory, 'hooked');
+  const release = path.join(world.directory, 'release');
+  const id = world.id();
+  const bundle = world.bundle((s) => {
+    args('sleep', '1000')(s);
+    // The first process of a pid namespace ignores what it has no handler for.
+    s.linux!.namespaces = s.linux!.namespaces!.filter((n) => n.type !== 'pid');
+    const wait = `touch ${hooked}; while ! [ -e ${release} ]; do sleep 0.05; done`;
+    s.hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', wait] }] };
+  });
+  const child = spawn(world.runtime, ['--root', world.root, 'run', '-b', bundle, id], { stdio: 'ignore' });
+  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+  await world.until(() => existsSync(hooked), 'the hook');
+  child.kill('SIGTERM');
+  writeFileSync(release, '');
+  assert.equal(await ended, 128 + 15);
+  assert.equal(world.state(id), undefined);
+  assert.deepEqual(leftGroups(id), []);
+});
