@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "addon/support.h"
+#include "launch/attached_overlay.h"
 #include "launch/fd.h"
 #include "launch/sys.h"
 
@@ -37,25 +38,19 @@ Napi::Value ThrowFs(Napi::Env env, int fs, const char* syscall, const std::strin
 
 std::string Link(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
-// Adds lower directories in the newest form that this kernel takes: fds (6.13), one string each (6.8), one
-// string.
-bool SetLowers(int fs, const std::vector<Fd>& lowers) {
-  bool first = true;
-  bool single = false;
-  for (const Fd& fd : lowers) {
-    if (!single && SysFsconfig(fs, kFsconfigFd, "lowerdir+", nullptr, fd.get()) == 0) {
-      first = false;
-      continue;
+// Adds lower directories in the newest form that this kernel takes: fds (6.13), one string each (6.7).
+// *known: it takes one of them.
+bool SetLowers(int fs, const std::vector<Fd>& lowers, bool* known) {
+  bool strings = false;
+  for (size_t i = 0; i < lowers.size(); i++) {
+    const int fd = lowers[i].get();
+    if (!strings && SysFsconfig(fs, kFsconfigFd, "lowerdir+", nullptr, fd) == 0) continue;
+    if (i > 0 && !strings) return false;
+    strings = true;
+    if (SysFsconfig(fs, kFsconfigString, "lowerdir+", Link(fd).c_str(), 0) != 0) {
+      *known = i > 0;
+      return false;
     }
-    if (!first && !single) return false;
-    single = true;
-    if (SysFsconfig(fs, kFsconfigString, "lowerdir+", Link(fd.get()).c_str(), 0) != 0) {
-      if (!first) return false;
-      std::string joined;
-      for (const Fd& l : lowers) joined += (joined.empty() ? "" : ":") + Link(l.get());
-      return SysFsconfig(fs, kFsconfigString, "lowerdir", joined.c_str(), 0) == 0;
-    }
-    first = false;
   }
   return true;
 }
@@ -71,8 +66,28 @@ Napi::Value OpenLayer(Napi::Env env, const std::string& path, int userns, uint32
   return Napi::Number::New(env, fd.release());
 }
 
-// openOverlay(lowers: topmost first, upper or "", work, idmap: fd of a user namespace or -1, attrs) → mount
-// fd
+Napi::Value OpenAttached(const Napi::CallbackInfo& info, const std::string& upper, const std::string& work) {
+  Napi::Env env = info.Env();
+  Napi::Array paths = info[0].As<Napi::Array>();
+  std::vector<std::string> lowers;
+  for (uint32_t i = 0; i < paths.Length(); i++) lowers.push_back(Bytes(paths.Get(i)));
+  AttachedOverlay what;
+  for (const std::string& lower : lowers) what.lowers.push_back(lower.c_str());
+  what.userns = Int(info, 3);
+  what.upper = upper.c_str();
+  what.work = work.c_str();
+  what.attrs = Uint(info, 4);
+  if (!upper.empty()) what.options = "redirect_dir=off,metacopy=off";
+  Fd mount;
+  if (Failure f = MountAttachedOverlay(what, &mount)) {
+    const std::string path = f.path;
+    return ThrowErrno(env, f.call, f.detail[0] ? path + " (" + f.detail + ")" : path, f.err);
+  }
+  return Napi::Number::New(env, mount.release());
+}
+
+// openOverlay(lowers: topmost first, upper or "", work, idmap: fd of a user namespace or -1, attrs, attached)
+// → mount fd
 Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Napi::Array paths = info[0].As<Napi::Array>();
@@ -80,6 +95,7 @@ Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
   const int userns = Int(info, 3);
   if (paths.Length() == 1 && upper[0].empty())
     return OpenLayer(env, Bytes(paths.Get(0u)), userns, Uint(info, 4));
+  if (info[5].ToBoolean()) return OpenAttached(info, upper[0], upper[1]);
   Fd fs(SysFsopen("overlay"));
   if (!fs.ok()) return ThrowErrno(env, "fsopen", "overlay");
   std::vector<Fd> lowers;
@@ -97,7 +113,10 @@ Napi::Value OpenOverlay(const Napi::CallbackInfo& info) {
     }
     lowers.push_back(std::move(fd));
   }
-  if (!SetLowers(fs.get(), lowers)) return ThrowFs(env, fs.get(), "fsconfig", "overlay");
+  bool known = true;
+  if (!SetLowers(fs.get(), lowers, &known)) {
+    return known ? ThrowFs(env, fs.get(), "fsconfig", "overlay") : OpenAttached(info, upper[0], upper[1]);
+  }
   std::vector<Fd> uppers;
   const char* keys[] = {"upperdir", "workdir"};
   for (size_t i = 0; i < 2 && !upper[0].empty(); i++) {

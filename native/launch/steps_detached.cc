@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/attached_overlay.h"
 #include "launch/detached.h"
 #include "launch/steps.h"
 #include "launch/sys.h"
@@ -149,7 +150,28 @@ Failure StepOpenTreeOf(Run& run, Reader& r) {
   return Ok();
 }
 
-// u32 slot, u8 form (0: FSCONFIG_SET_FD lowerdir+, 1: lowerdir+ as strings, 2: one lowerdir= string), flag
+// The rest of an overlay step in the form 2.
+static Failure OverlayOfAttached(Run& run, Reader& r, uint32_t slot, uint32_t count, AttachedOverlay* what) {
+  for (uint32_t i = 0; i < count; i++) {
+    what->lowers.push_back(r.str());
+    if (r.bad()) return Malformed();
+  }
+  for (uint32_t n = r.u32(); n > 0 && !r.bad(); n--) {
+    const char* key = r.str();
+    const char* value = r.str();
+    const bool has_value = r.flag();
+    if (r.bad()) return Malformed();
+    what->options += (what->options.empty() ? "" : ",") + std::string(key);
+    if (has_value) what->options += "=" + std::string(value);
+  }
+  if (r.bad()) return Malformed();
+  Fd mount;
+  NSBOX_TRY(MountAttachedOverlay(*what, &mount));
+  run.slots.set(slot, mount.release());
+  return Ok();
+}
+
+// u32 slot, u8 form (0: FSCONFIG_SET_FD lowerdir+, 1: lowerdir+ as strings, 2: see attached_overlay.h), flag
 // idmap, str upper ("" for none), str work, u32 attrs, u32 n lowers (topmost first), str…, options
 Failure StepOverlay(Run& run, Reader& r) {
   const uint32_t slot = r.u32();
@@ -160,11 +182,18 @@ Failure StepOverlay(Run& run, Reader& r) {
   const uint32_t attrs = r.u32();
   const uint32_t count = r.u32();
   if (r.bad()) return Malformed();
+  if (form == 2) {
+    AttachedOverlay what;
+    what.userns = idmap ? run.userns : -1;
+    what.upper = upper;
+    what.work = work;
+    what.attrs = attrs;
+    return OverlayOfAttached(run, r, slot, count, &what);
+  }
   Fd fs(SysFsopen("overlay"));
   if (!fs.ok()) return Fail("fsopen", "overlay");
   SysFsconfig(fs.get(), kFsconfigString, "source", "overlay", 0);
   std::vector<Fd> layers;  // open until the superblock holds them
-  std::string joined;
   for (uint32_t i = 0; i < count; i++) {
     const char* lower = r.str();
     if (r.bad()) return Malformed();
@@ -182,12 +211,8 @@ Failure StepOverlay(Run& run, Reader& r) {
     int done = 0;
     if (form == 0) done = SysFsconfig(fs.get(), kFsconfigFd, "lowerdir+", nullptr, fd.get());
     if (form == 1) done = SysFsconfig(fs.get(), kFsconfigString, "lowerdir+", name, 0);
-    if (form == 2) joined += (joined.empty() ? "" : ":") + std::string(name);
     if (done != 0) return FsFailure(fs.get(), "fsconfig", lower);
     layers.push_back(std::move(fd));
-  }
-  if (form == 2 && SysFsconfig(fs.get(), kFsconfigString, "lowerdir", joined.c_str(), 0) != 0) {
-    return FsFailure(fs.get(), "fsconfig", "lowerdir");
   }
   if (upper[0]) {
     const char* keys[] = {"upperdir", "workdir"};

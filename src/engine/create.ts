@@ -205,7 +205,7 @@ function ownIdRange(
     );
     return undefined;
   }
-  if (request.image !== undefined && !host.features.idmappedLower.have) {
+  if (request.image !== undefined && !host.features.idmappedOverlay.have) {
     ctx.warn(
       `no user namespace: overlayfs on this kernel (${host.kernel.release}) takes no idmapped layers; root inside is root outside`,
     );

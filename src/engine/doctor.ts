@@ -27,10 +27,10 @@ const FEATURES: readonly [FeatureName, string, 'note' | 'problem', string][] = [
     'containers run with the ids of the host: put --root on ext4, xfs or btrfs',
   ],
   [
-    'idmappedLower',
+    'idmappedOverlay',
     'idmapped layers under overlayfs',
     'note',
-    'containers run with the ids of the host before Linux 5.19',
+    'containers of images run with the ids of the host before Linux 5.19',
   ],
   ['cgroupKill', 'cgroup.kill', 'note', 'before Linux 5.14 processes are killed one by one'],
   ['cgroupFreeze', 'cgroup freezer', 'note', 'pause needs Linux 5.2 or the v1 freezer'],

@@ -45,7 +45,7 @@ export function systemInfo(ctx: Context, images: number) {
     Driver: 'overlay',
     DriverStatus: [
       ['Backing Filesystem', host.root.filesystem],
-      ['Idmapped layers', String(host.features.idmappedLower.have && host.features.idmappedRoot.have)],
+      ['Idmapped layers', String(host.features.idmappedOverlay.have && host.features.idmappedRoot.have)],
     ],
     LoggingDriver: 'json-file',
     CgroupDriver: ctx.env['NSBOX_CGROUP_MANAGER'] === 'systemd' ? 'systemd' : 'cgroupfs',

@@ -1,6 +1,7 @@
 import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, fromErrno, isErrno } from '../base/index.js';
+import { hostFacts } from '../host/index.js';
 import { openOverlay } from '../kernel/index.js';
 import { lockContainer } from './container-lock.js';
 import { containerPaths } from './paths.js';
@@ -85,6 +86,7 @@ function openStopped(ctx: Context, record: ContainerRecord, write: boolean, lock
       // Read-only views have it writable too: with one layer alone, overlay needs an upper directory.
       upper: { directory: paths.upper, work: paths.work },
       idRange: record.idRange,
+      attached: record.idRange !== undefined && !hostFacts(ctx).features.idmappedLower.have,
     });
     return view(fd, shift, mounts, write, { lock });
   } catch (error) {

@@ -85,7 +85,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   const id = newId();
   const directory = path.join(sandboxesDirectory(ctx), id);
   const ownIds =
-    needsHostIds(request) === undefined && host.userns.available && host.features.idmappedLower.have;
+    needsHostIds(request) === undefined && host.userns.available && host.features.idmappedOverlay.have;
   let lock: number | undefined;
   let idRange: { start: number; size: number } | undefined;
   let networked = false;

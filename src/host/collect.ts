@@ -10,7 +10,7 @@ import { parseRelease, probeFeatures } from './features.js';
 import { filesystemOf } from './filesystem.js';
 import { idFacts } from './ids.js';
 
-const LAYOUT = 4;
+const LAYOUT = 5;
 
 /** What is probed once per boot, kernel, cgroup layout and root directory. */
 interface CacheRecord {

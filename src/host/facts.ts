@@ -4,7 +4,7 @@
  */
 export interface HostFacts {
   /** Layout of this record; another number is collected anew. */
-  readonly layout: 4;
+  readonly layout: 5;
   readonly kernel: {
     /** As uname -r. */
     readonly release: string;
@@ -82,6 +82,7 @@ export type FeatureName =
   | 'newMountApi' // fsopen, fsmount, open_tree, move_mount, 5.2
   | 'mountSetattr' // 5.12
   | 'idmappedRoot' // idmapped mounts of the filesystem under ctx.root
+  | 'idmappedOverlay' // overlay takes idmapped lower layers, 5.19
   | 'idmappedLower' // overlay takes idmapped lower layers that are attached nowhere, 6.15
   | 'idmappedTmpfs' // 6.3
   | 'overlayLowerFd' // fsconfig SET_FD lowerdir+, 6.13

@@ -26,7 +26,8 @@ export function probeFeatures(
     newMountApi: all(known(probes.fsopen), known(probes.openTree), known(probes.moveMount)),
     mountSetattr: known(probes.mountSetattr),
     idmappedRoot: works(probeIdmap(directory)),
-    // Overlay takes idmapped layers since 5.19, but clones none that is attached nowhere before 6.15.
+    idmappedOverlay: since(5, 19),
+    // Before, overlay clones no layer that is attached nowhere: the plan has them attached for the moment.
     idmappedLower: since(6, 15),
     idmappedTmpfs: since(6, 3),
     overlayLowerFd: works(probes.overlayLowerFd ?? 'ENOENT'),

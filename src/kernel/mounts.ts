@@ -3,7 +3,14 @@ import { addon } from './addon.js';
 
 declare module './addon.js' {
   interface NativeAddon {
-    openOverlay(lowers: string[], upper: string, work: string, idmap: number, attrs: number): number;
+    openOverlay(
+      lowers: string[],
+      upper: string,
+      work: string,
+      idmap: number,
+      attrs: number,
+      attached: boolean,
+    ): number;
     userNamespace(start: number, size: number): number;
     attachMount(mount: number, directory: string): void;
     unmount(directory: string): void;
@@ -22,6 +29,8 @@ export interface OverlayView {
   readonly upper?: { readonly directory: string; readonly work: string } | undefined;
   /** Shows the lower layers' ids 0… as start…, as a container with this range sees and writes them. */
   readonly idRange?: { readonly start: number; readonly size: number } | undefined;
+  /** Makes it of layers that are attached in a passing mount namespace: overlayfs wants idmapped ones so before 6.15. */
+  readonly attached?: boolean | undefined;
 }
 
 /**
@@ -40,6 +49,7 @@ export function openOverlay(view: OverlayView): number {
       view.upper?.work ?? '',
       idmap,
       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (view.upper ? 0 : MOUNT_ATTR_RDONLY),
+      view.attached ?? false,
     );
   } finally {
     if (idmap >= 0) closeSync(idmap);

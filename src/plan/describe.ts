@@ -1,4 +1,4 @@
-import type { Step } from './steps.js';
+import type { Step, StepOf } from './steps.js';
 
 /** What a step is, for people who read a plan. */
 export interface StepText {
@@ -159,8 +159,12 @@ export function describeStep(step: Step): StepText {
     case 'overlay':
       return {
         title: `Make the root from ${step.lowers.length} layer${step.lowers.length === 1 ? '' : 's'}${step.idmap ? ', idmapped' : ''}`,
-        calls: `fsopen("overlay"); fsconfig(lowerdir+ × ${step.lowers.length}${step.upper ? `, upperdir=${step.upper}` : ''}${step.options.length ? `, ${opts(step.options)}` : ''}); fsmount(${hex(step.attrs)})`,
-        why: 'read-only layers shared by all containers of the image, one writable directory of its own',
+        calls: overlayCalls(step),
+        why: `read-only layers shared by all containers of the image, one writable directory of its own${
+          step.form === 'attached'
+            ? "; this kernel's overlayfs wants its layers attached, so they are, in a mount namespace that ends with the step"
+            : ''
+        }`,
         man: 'mount(2), kernel docs filesystems/overlayfs.rst',
       };
     case 'fsMount':
@@ -504,3 +508,13 @@ const MAN_FS: Record<string, string> = {
   cgroup2: 'cgroups(7)',
   cgroup: 'cgroups(7)',
 };
+
+function overlayCalls(step: StepOf<'overlay'>): string {
+  const upper = step.upper ? `, upperdir=${step.upper}` : '';
+  const more = step.options.length ? `, ${opts(step.options)}` : '';
+  const layers = step.lowers.length;
+  if (step.form !== 'attached')
+    return `fsopen("overlay"); fsconfig(lowerdir+ × ${layers}${upper}${more}); fsmount(${hex(step.attrs)})`;
+  const idmap = step.idmap ? ', mount_setattr(MOUNT_ATTR_IDMAP)' : '';
+  return `clone(CLONE_NEWNS|CLONE_FILES|CLONE_VM|CLONE_VFORK); mount(MS_REC|MS_PRIVATE); (open_tree${idmap}, move_mount) × ${layers}; mount("overlay", lowerdir × ${layers}${upper}${more}); open_tree(OPEN_TREE_CLONE); mount_setattr(set ${hex(step.attrs)})`;
+}

@@ -13,7 +13,7 @@ const FIRST_RUN_ONLY = 0x80000000;
 
 const STDIO = { inherit: 0, pipes: 1, terminal: 2, 'console-socket': 3, 'runtime-terminal': 4 } as const;
 const CREATE = { no: 0, directory: 1, file: 2, 'like-source': 3 } as const;
-const FORM = { fd: 0, strings: 1, string: 2 } as const;
+const FORM = { fd: 0, strings: 1, attached: 2 } as const;
 const FILE_TYPE = { c: 0o020000, b: 0o060000, p: 0o010000 } as const;
 
 /** CLONE_NEW… of clone(2). */

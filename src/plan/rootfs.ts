@@ -1,3 +1,4 @@
+import { InvalidError } from '../base/index.js';
 import type { PlanInput } from './input.js';
 import { ATTR, MS } from './mount-options.js';
 import type { FsOption, Step } from './steps.js';
@@ -11,11 +12,16 @@ const WHOLE: FsOption[] = [
   ['metacopy', 'off'],
 ];
 
+/** OVL_MAX_STACK of the kernel's fs/overlayfs. */
+const MOST_LAYERS = 500;
+
 /**
  * The container's root as a detached mount.
  *
  * Overlay over idmapped lower layers: the upper directory is plain and belongs to the container's root, because an
  * overlay whose upper is idmapped comes up read-only when the mounter's own ids aren't in the map.
+ * Before 6.15 overlay refuses such layers unless they are attached in the mount namespace of who makes it.
+ * @throws InvalidError for more layers than overlay takes
  */
 export function rootfsStep(input: PlanInput, slot: number, userNamespace: boolean): Step {
   const { rootfs, host } = input;
@@ -33,15 +39,23 @@ export function rootfsStep(input: PlanInput, slot: number, userNamespace: boolea
       ...(rootfs.idmap && userNamespace ? { idmap: { optional: true, recursive: false } } : {}),
     };
   }
+  if (rootfs.layers.length > MOST_LAYERS) {
+    throw new InvalidError(`overlayfs takes ${MOST_LAYERS} layers, the image has ${rootfs.layers.length}`, {
+      hint: 'export a container of it and import that: an image of one layer',
+    });
+  }
   const f = host.features;
+  const idmap = rootfs.idmap && userNamespace;
+  // One `lowerdir` string of fsconfig(2) ends at 255 bytes, about 14 layers; mount(2) takes a page.
+  const form = f.overlayLowerFd.have ? 'fd' : f.overlayLowerString.have ? 'strings' : 'attached';
   return {
     op: 'overlay',
     slot,
-    form: f.overlayLowerFd.have ? 'fd' : f.overlayLowerString.have ? 'strings' : 'string',
+    form: idmap && !f.idmappedLower.have ? 'attached' : form,
     lowers: [...rootfs.layers].reverse(),
     upper: rootfs.upper,
     work: rootfs.work,
-    idmap: rootfs.idmap && userNamespace,
+    idmap,
     // In a user namespace no device node of an image may work, whatever the cgroup's device program says.
     attrs: userNamespace ? ATTR.NODEV : 0,
     options: rootfs.upper

@@ -104,7 +104,11 @@ export type Step = Common &
         idmap: boolean;
         attrs: number;
         options: FsOption[];
-        form: 'fd' | 'strings' | 'string';
+        /**
+         * How overlay is told of its lower layers: `lowerdir+` with fds or strings; `attached`: each attached for the moment
+         * in a mount namespace that a child has, and named by mount(2).
+         */
+        form: 'fd' | 'strings' | 'attached';
       }
     | { op: 'fsMount'; slot: number; fstype: string; source: string; attrs: number; options: FsOption[] }
     | {

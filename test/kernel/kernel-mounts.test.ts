@@ -3,8 +3,10 @@ import {
   chownSync,
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -55,6 +57,27 @@ describe('overlay views', () => {
     assert.equal(readFileSync(at('upper/two'), 'utf8'), 'two!');
   });
 
+  it('are the same over layers that are attached for the moment, which this process never sees', () => {
+    const before = readFileSync('/proc/self/mountinfo', 'utf8');
+    const cwd = process.cwd();
+    const fds = readdirSync('/proc/self/fd').length;
+    const fd = openOverlay({
+      lowers: [at('a'), at('b')],
+      upper: { directory: at('upper'), work: at('work') },
+      idRange: { start: 100000, size: 65536 },
+      attached: true,
+    });
+    const two = lstatat(fd, 'two')!;
+    assert.deepEqual([two.uid, two.gid], [100007, 100008]);
+    assert.equal(lstatat(fd, 'one')!.uid, 100000);
+    closeSync(openat2(fd, 'three', constants.O_CREAT | constants.O_WRONLY, 0o600));
+    closeSync(fd);
+    assert.ok(existsSync(at('upper/three')));
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8'), before);
+    assert.equal(process.cwd(), cwd);
+    assert.equal(readdirSync('/proc/self/fd').length, fds);
+  });
+
   it('show a single layer, read-only and shifted', () => {
     const fd = openOverlay({ lowers: [at('b')], idRange: { start: 200000, size: 65536 } });
     assert.equal(lstatat(fd, 'two')!.uid, 200007);
@@ -63,9 +86,11 @@ describe('overlay views', () => {
   });
 
   it('name the layer that is missing', () => {
-    assert.throws(() => openOverlay({ lowers: [at('a'), at('nosuch')] }), {
-      code: 'ENOENT',
-      path: at('nosuch'),
-    });
+    for (const attached of [false, true]) {
+      assert.throws(() => openOverlay({ lowers: [at('a'), at('nosuch')], attached }), {
+        code: 'ENOENT',
+        path: at('nosuch'),
+      });
+    }
   });
 });

@@ -85,6 +85,11 @@ const CASES: Record<string, () => PlanInput> = {
       host: { ...host, features: { ...host.features, overlayLowerFd: absent, overlayLowerString: absent } },
     });
   },
+  'idmapped-attached': () => {
+    const host = modernHost({ cgroup: UNIFIED });
+    const absent = { have: false, how: 'version' as const, detail: '6.15' };
+    return input({ host: { ...host, features: { ...host.features, idmappedLower: absent } } });
+  },
   'legacy-cgroups': () => input({ host: modernHost({ cgroup: LEGACY }) }),
   'cgroup-and-network': () =>
     input({
@@ -156,6 +161,16 @@ describe('a plan is data', () => {
         }),
       ),
     );
+  });
+
+  test('more layers than overlayfs takes are refused', () => {
+    const layers = Array.from({ length: 501 }, (_, i) => `/l/${i}`);
+    const rootfs = { kind: 'overlay' as const, layers, upper: '/c/upper', work: '/c/work', idmap: true };
+    assert.throws(
+      () => plan(input({ rootfs })),
+      /^InvalidError: overlayfs takes 500 layers, the image has 501$/,
+    );
+    assert.ok(plan(input({ rootfs: { ...rootfs, layers: layers.slice(1) } })));
   });
 
   test('planning twice gives the same bytes', () => {

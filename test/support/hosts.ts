@@ -12,6 +12,7 @@ const FEATURES: FeatureName[] = [
   'newMountApi',
   'mountSetattr',
   'idmappedRoot',
+  'idmappedOverlay',
   'idmappedLower',
   'idmappedTmpfs',
   'overlayLowerFd',
@@ -87,7 +88,7 @@ export const BARE: CgroupFacts = {
 export function modernHost(parts: Partial<HostFacts> = {}): HostFacts {
   const have: Feature = { have: true, how: 'version', detail: '6.12' };
   return {
-    layout: 4,
+    layout: 5,
     kernel: { release: '6.12.0-test', version: [6, 12, 0] },
     machine: 'x86_64',
     bootId: '00000000-0000-4000-8000-000000000000',

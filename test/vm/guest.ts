@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { checkImageIds } from '../support/image-ids.js';
 import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
 import { checkNestedLimits } from '../support/nested.js';
@@ -88,6 +89,10 @@ async function main(): Promise<void> {
   await place[Symbol.asyncDispose]();
   const inner: Effect = { name: 'nsbox in nsbox: limits of inner containers hold', run: checkNestedLimits };
   await check(inner, rig);
+  await check(
+    { name: 'an image of 60 layers has a user namespace of its own', run: () => checkImageIds() },
+    rig,
+  );
   for (const type of ['ext4', 'xfs'] as const) {
     const effect: Effect = {
       name: `--storage-opt size= on ${type}: the layer is full at its size`,

@@ -1,8 +1,8 @@
 import { loadProgram } from '../support/load.js';
 import { testInVm } from './boot.js';
 
-/** Everything that needs real controllers: see guest.ts. */
+/** Everything that needs real controllers, and images on an older kernel: see guest.ts. */
 testInVm('limits on cgroup2 with every controller', 'guest.js', {
-  seconds: 540,
+  seconds: 600,
   prepare: () => ({ NSBOX_TEST_LOAD: loadProgram() }),
 });
