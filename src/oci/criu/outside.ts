@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { HostFacts } from '../../host/index.js';
 import { ownGroupBinds, parseMountOptions } from '../../plan/index.js';
@@ -71,6 +71,17 @@ export function mountsBelow(pid: number, binds: readonly string[], known: readon
     .map((line) => unescapeOctal(line.split(' ')[4] ?? ''));
   const inSpec = new Set(known);
   return points.filter((p) => !inSpec.has(p) && binds.some((b) => p.startsWith(`${b}/`)));
+}
+
+/** The same at restore: where each comes from on the host, as criu is told (`mnt[point]:source`). */
+export function mountsCarried(source: string, point: string): string[] {
+  const from = realpathSync(source);
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => unescapeOctal(line.split(' ')[4] ?? ''))
+    .filter((p) => p.startsWith(`${from}/`))
+    .map((p) => `mnt[${point}${p.slice(from.length)}]:${p}`);
 }
 
 function unescapeOctal(text: string): string {

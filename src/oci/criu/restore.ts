@@ -26,6 +26,7 @@ import {
   groupBindsOf,
   isTerminal,
   mountPointOf,
+  mountsCarried,
   namespacesOutside,
 } from './outside.js';
 import { checkCriu, findCriu, openSession, refused } from './session.js';
@@ -165,7 +166,10 @@ export async function restore(
       inheritFds,
       joinNamespaces,
       external: [
-        ...bindsOf(spec).map((m) => `mnt[${mountPointOf(rootfs, m.destination)}]:${m.source!}`),
+        ...bindsOf(spec).flatMap((m) => {
+          const point = mountPointOf(rootfs, m.destination);
+          return [`mnt[${point}]:${m.source!}`, ...mountsCarried(m.source!, point)];
+        }),
         ...groupBindsOf(spec, record, host.cgroup).map((b) => `mnt[${b.target}]:${b.source}`),
       ],
       configFile: configFileOf(spec.annotations),
