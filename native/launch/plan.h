@@ -25,7 +25,7 @@ enum class Op : uint32_t {
   kMkdirs = 1,
   kWriteFile = 2,
   kProcWrite = 3,
-  kCgroupJoin = 4,
+  kCgroupOpen = 4,
   kDeviceProgram = 5,
   kRlimits = 6,
   kCgroupKill = 7,
@@ -36,7 +36,7 @@ enum class Op : uint32_t {
   kListen = 12,
   kStdioOwner = 13,
   kReport = 14,
-  kCgroupFollow = 16,
+  kCgroupEnter = 16,
   kLimitChanges = 15,
   // monitor: detached mounts
   kOpenTree = 20,

@@ -15,10 +15,10 @@ static Step Find(Op op) {
       return StepWriteFile;
     case Op::kProcWrite:
       return StepProcWrite;
-    case Op::kCgroupJoin:
-      return StepCgroupJoin;
-    case Op::kCgroupFollow:
-      return StepCgroupFollow;
+    case Op::kCgroupOpen:
+      return StepCgroupOpen;
+    case Op::kCgroupEnter:
+      return StepCgroupEnter;
     case Op::kDeviceProgram:
       return StepDeviceProgram;
     case Op::kRlimits:

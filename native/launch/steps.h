@@ -10,8 +10,8 @@ namespace nsbox {
 Failure StepMkdirs(Run&, Reader&);         // str path, u32 mode
 Failure StepWriteFile(Run&, Reader&);      // str path, bytes data, flag ignore failure
 Failure StepProcWrite(Run&, Reader&);      // str name below /proc/<init>, bytes data
-Failure StepCgroupJoin(Run&, Reader&);     // str directory
-Failure StepCgroupFollow(Run&, Reader&);   // str cgroup v2 directory, u32 n, str v1 directory…
+Failure StepCgroupOpen(Run&, Reader&);     // str cgroup v1 directory, u32 slot
+Failure StepCgroupEnter(Run&, Reader&);    // u32 slot, str directory; by init
 Failure StepDeviceProgram(Run&, Reader&);  // str cgroup directory, bytes instructions
 Failure StepRlimits(Run&, Reader&);        // u32 n, (u32 resource, u64 soft, u64 hard, str name)…
 Failure StepCgroupKill(Run&, Reader&);     // str directory

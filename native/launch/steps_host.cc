@@ -2,9 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,7 +12,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <vector>
 
 #include "bpf/device_program.h"
 #include "launch/files.h"
@@ -54,58 +51,26 @@ Failure StepProcWrite(Run& run, Reader& r) {
   return f;
 }
 
-Failure StepCgroupJoin(Run& run, Reader& r) {
+Failure StepCgroupOpen(Run& run, Reader& r) {
   const char* directory = r.str();
+  const uint32_t slot = r.u32();
   if (r.bad()) return Malformed();
   char path[PATH_MAX];
-  char pid[16];
-  snprintf(path, sizeof(path), "%s/cgroup.procs", directory);
-  const int n = snprintf(pid, sizeof(pid), "%d", run.pid);
-  Failure f = WriteWhole(path, pid, static_cast<size_t>(n));
-  if (f) f.path = directory;
-  return f;
+  snprintf(path, sizeof(path), "%s/tasks", directory);
+  Fd file(open(path, O_WRONLY | O_CLOEXEC));
+  if (!file.ok()) return Fail("open", directory);
+  run.slots.set(slot, file.release());
+  return Ok();
 }
 
-// A child of the monitor waits a moment and then moves whatever the container's cgroup v2 group holds into the v1 groups that
-// are there for figures alone. It holds nothing of the monitor's but its own end: no lock, socket or pipe.
-Failure StepCgroupFollow(Run& run, Reader& r) {
-  const char* group = r.str();
-  std::vector<const char*> paths;
-  for (uint32_t n = r.u32(); n > 0 && !r.bad(); n--) paths.push_back(r.str());
+// The kernel takes the rights of whoever opened the file. A thread that moves itself needs no
+// cgroup_threadgroup_rwsem, whose writer waits for RCU (kernel/cgroup/cgroup.c, cgroup_procs_write_start).
+Failure StepCgroupEnter(Run& run, Reader& r) {
+  const Fd file = run.slots.take(r.u32());
+  const char* directory = r.str();
   if (r.bad()) return Malformed();
-  const int pidfd = SysPidfdOpen(run.pid, 0);
-  if (pidfd < 0) return Fail("pidfd_open", group);
-  const pid_t child = fork();
-  if (child < 0) {
-    close(pidfd);
-    return Fail("fork", group);
-  }
-  if (child > 0) {
-    close(pidfd);
-    return Ok();  // reaped with the other children of the monitor
-  }
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  dup2(pidfd, 0);
-  SysCloseRange(3, ~0U, 0);
-  pollfd ended{0, POLLIN, 0};
-  if (poll(&ended, 1, 150) != 0) _exit(0);
-  char path[PATH_MAX];
-  snprintf(path, sizeof(path), "%s/cgroup.procs", group);
-  for (int round = 0; round < 2; round++) {  // the second for what was forked during the first
-    FILE* file = fopen(path, "re");
-    if (!file) _exit(0);
-    char pid[32];
-    while (fgets(pid, sizeof(pid), file)) {
-      for (const char* directory : paths) {
-        char procs[PATH_MAX];
-        snprintf(procs, sizeof(procs), "%s/cgroup.procs", directory);
-        const Failure gone = WriteWhole(procs, pid, strlen(pid));
-        (void)gone;  // the process has ended
-      }
-    }
-    fclose(file);
-  }
-  _exit(0);
+  if (write(file.get(), "0", 1) != 1) return Fail("write", directory);
+  return Ok();
 }
 
 Failure StepDeviceProgram(Run&, Reader& r) {

@@ -3,42 +3,18 @@ import type { CgroupPlan } from './plan.js';
 import { type GroupReader, readUsage, type Usage } from './stats.js';
 import type { Groups } from './tree.js';
 
-/**
- * Splits the v1 groups of a plan: those with a limit (or the device rules) must hold the process from its first
- * instruction; those for figures alone can wait. Moving a process into a v1 group costs 8 to 15 ms (the kernel waits for an
- * RCU grace period), which no start should pay for a statistic.
- */
-export function v1Groups(plan: CgroupPlan): { now: string[]; later: string[] } {
-  const written = plan.groups.filter((g) => g.join === 'write').map((g) => g.path);
-  const limits = (path: string) =>
-    plan.unified === null ||
-    plan.writes.some((w) => w.path.startsWith(`${path}/`)) ||
-    (plan.devices?.how === 'v1' && plan.devices.directory === path);
-  return { now: written.filter(limits), later: written.filter((path) => !limits(path)) };
-}
-
-/**
- * A cgroup plan in the words of the launch: what is done before the clone, and what init is put into.
- * @param options.figuresLater groups for figures alone are joined a moment after the start, by a child of the monitor
- */
-export function launchCgroup(
-  plan: CgroupPlan,
-  options: { figuresLater?: boolean } = {},
-): {
+/** A cgroup plan in the words of the launch: what is done before the clone, and what init enters. */
+export function launchCgroup(plan: CgroupPlan): {
   steps: ({ op: 'mkdir'; path: string } | { op: 'write'; path: string; value: string; optional: boolean })[];
   into?: string;
   join: string[];
-  /** v1 groups that the container's processes are moved to once it runs. */
-  later: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
   remove: string[];
 } {
-  const { now, later } = v1Groups(plan);
   return {
     steps: plan.steps,
     ...(plan.unified ? { into: plan.unified } : {}),
-    join: options.figuresLater ? now : [...now, ...later],
-    later: options.figuresLater ? later : [],
+    join: plan.groups.filter((g) => g.join === 'write').map((g) => g.path),
     ...(plan.devices?.how === 'bpf'
       ? {
           device: {

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { ConflictError, type Context, NsboxError } from '../base/index.js';
-import { findGroups, isFrozen, planCgroup, v1Groups } from '../cgroup/index.js';
+import { findGroups, isFrozen } from '../cgroup/index.js';
 import { openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '../kernel/index.js';
 import { type NamespaceKind, planExec } from '../plan/index.js';
 import {
@@ -10,7 +10,6 @@ import {
   type ResolvedUser,
   type RootfsReader,
   resolveUser,
-  resourcesFromRequest,
   type Spec,
   type SpecProcess,
   seccompProgram,
@@ -23,7 +22,6 @@ import { containerPaths } from './paths.js';
 import type { ContainerRecord } from './records.js';
 import { readFdText } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
-import { blockDevice } from './spec-of.js';
 
 export interface ExecRequest {
   command: string[];
@@ -48,8 +46,6 @@ export interface ExecTarget {
   /** Path of its group below the hierarchies. */
   cgroup: string;
   idRange: { start: number; size: number } | undefined;
-  /** cgroup v1 groups with a limit, which a process must be in from its start; absent: all there are. */
-  limited?: string[] | undefined;
 }
 
 /**
@@ -84,18 +80,11 @@ export async function execInContainer(
       spec,
       cgroup: record.cgroup,
       idRange: record.idRange,
-      limited: limitedGroups(ctx, record),
     },
     request,
   );
   emitEvent(ctx, `exec_start: ${request.command.join(' ')}`, record);
   return launched;
-}
-
-/** The v1 groups in which the container has a limit now, `update` included. */
-function limitedGroups(ctx: Context, record: ContainerRecord): string[] {
-  const resources = resourcesFromRequest(record.request.resources, blockDevice);
-  return v1Groups(planCgroup(resources, record.cgroup, factsOf(ctx), { onUnenforceable: 'warn' })).now;
 }
 
 /** As execInContainer, for anything with a pid and a spec. */
@@ -129,8 +118,6 @@ export async function execInTarget(
     !request.privileged && spec.linux?.seccomp
       ? seccompProgram(ctx, spec.linux.seccomp, host.machine)
       : undefined;
-  const v1 = [...new Set(Object.values(groups.v1))];
-  const join = target.limited ? v1.filter((path) => target.limited!.includes(path)) : v1;
   const plan = planExec({
     id: target.id,
     pid: target.pid,
@@ -138,7 +125,7 @@ export async function execInTarget(
     process,
     uidMappings: spec.linux?.uidMappings,
     gidMappings: spec.linux?.gidMappings,
-    cgroup: { into: groups.unified ?? undefined, join, later: v1.filter((path) => !join.includes(path)) },
+    cgroup: { into: groups.unified ?? undefined, join: [...new Set(Object.values(groups.v1))] },
     seccomp: seccomp && { program: seccomp.program, flags: seccomp.flags },
     stdio: request.tty ? 'runtime-terminal' : 'inherit',
     terminalSize: request.terminalSize,

@@ -60,7 +60,11 @@ function hint(op: Step['op'] | 'clone' | undefined, errno: string, failure: Step
   if (op === 'attach' && errno === 'ENOTDIR')
     return 'a directory is mounted on a file, or a file on a directory';
   if (op === 'overlay' && errno === 'EINVAL') return 'overlayfs refused the layers: see `dmesg | tail`';
-  if (op === 'cgroupJoin' || (op === 'writeFile' && failure.path.includes('cgroup'))) {
+  if (
+    op === 'cgroupOpen' ||
+    op === 'cgroupEnter' ||
+    (op === 'writeFile' && failure.path.includes('cgroup'))
+  ) {
     return '`nsbox doctor` says which controllers are usable here';
   }
   if (errno === 'ENOSPC' || errno === 'EDQUOT')

@@ -136,7 +136,7 @@ export async function prepareLaunch(
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
     cgroup: {
-      ...launchCgroup(groups, { figuresLater: true }),
+      ...launchCgroup(groups),
       ...(request.restart.name === 'no' ? {} : { changes: paths.changes }),
     },
     ...(edits ? { links: edits.symlinks } : {}),

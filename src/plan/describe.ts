@@ -48,18 +48,18 @@ export function describeStep(step: Step): StepText {
             why: "the kernel's out-of-memory killer weighs processes by it",
             man: 'proc(5)',
           };
-    case 'cgroupJoin':
+    case 'cgroupOpen':
       return {
-        title: `Put init into ${step.path}`,
-        calls: `write("${step.path}/cgroup.procs", PID)`,
-        why: 'a cgroup v1 hierarchy has no CLONE_INTO_CGROUP',
+        title: `Open ${step.path} for init to enter`,
+        calls: `open("${step.path}/tasks", O_WRONLY)`,
+        why: 'a cgroup v1 hierarchy has no CLONE_INTO_CGROUP, and init has no rights there itself',
         man: 'cgroups(7)',
       };
-    case 'cgroupFollow':
+    case 'cgroupEnter':
       return {
-        title: `Let the container's processes follow into ${list(step.paths, 2)}`,
-        calls: `fork(); poll(pidfd, 150 ms); write("…/cgroup.procs", each PID of ${step.group})`,
-        why: 'groups of cgroup v1 for figures alone: moving a process there takes the kernel 10 ms, which no start waits for',
+        title: `Enter ${step.path}`,
+        calls: 'write(tasks, "0")',
+        why: 'a thread that moves itself is moved at once; moved by another process it would wait some 10 ms for all CPUs',
         man: 'cgroups(7)',
       };
     case 'deviceProgram':

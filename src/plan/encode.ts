@@ -81,8 +81,8 @@ const ENCODERS: Encoders = {
         .flag(s.optional ?? false),
   ],
   procWrite: [3, (w, s) => w.str(s.name).str(s.data)],
-  cgroupJoin: [4, (w, s) => w.str(s.path)],
-  cgroupFollow: [16, (w, s) => w.str(s.group).strs(s.paths)],
+  cgroupOpen: [4, (w, s) => w.str(s.path).u32(s.slot)],
+  cgroupEnter: [16, (w, s) => w.u32(s.slot).str(s.path)],
   deviceProgram: [5, (w, s) => w.str(s.cgroup).bytes(s.program)],
   rlimits: [
     6,

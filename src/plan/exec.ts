@@ -2,7 +2,7 @@ import { InvalidError } from '../base/index.js';
 import type { IdMapping, SpecProcess } from '../spec/index.js';
 import { rlimitStep } from './identity.js';
 import type { PlanInput } from './input.js';
-import { become, consoleStep, hostId } from './plan.js';
+import { become, consoleStep, enterGroups, hostId } from './plan.js';
 import type { LaunchPlan, NamespaceKind, StdioMode } from './steps.js';
 
 /** What decides how a further process enters a container that runs. */
@@ -17,7 +17,7 @@ export interface ExecInput {
   uidMappings?: IdMapping[] | undefined;
   gidMappings?: IdMapping[] | undefined;
   /** Groups the process is born in (v2), and put into (v1). */
-  cgroup?: { into?: string | undefined; join: string[]; later?: string[] | undefined } | undefined;
+  cgroup?: { into?: string | undefined; join: string[] } | undefined;
   seccomp?: PlanInput['seccomp'];
   personality?: number | undefined;
   stdio: StdioMode;
@@ -65,9 +65,8 @@ export function planExec(input: ExecInput): LaunchPlan {
     exit: [],
     finish: [],
   };
-  for (const path of input.cgroup?.join ?? []) out.parent.push({ op: 'cgroupJoin', path });
-  const { into, later } = input.cgroup ?? {};
-  if (into && later?.length) out.parent.push({ op: 'cgroupFollow', group: into, paths: later });
+  let slots = 3 + passed.length;
+  enterGroups(input.cgroup?.join ?? [], () => slots++, out);
   out.parent.push(...rlimitStep(process));
   if (process.oomScoreAdj !== undefined) {
     out.parent.push({ op: 'procWrite', name: 'oom_score_adj', data: String(process.oomScoreAdj) });

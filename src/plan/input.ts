@@ -77,10 +77,8 @@ export interface CgroupInput {
   steps: ({ op: 'mkdir'; path: string } | { op: 'write'; path: string; value: string; optional: boolean })[];
   /** The cgroup v2 group that init is born in. */
   into?: string;
-  /** cgroup v1 groups that init is put into. */
+  /** cgroup v1 groups that init enters before all else. */
   join: string[];
-  /** cgroup v1 groups for figures alone, joined by all processes of `into` a moment after the start. */
-  later?: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
   /** File with limits changed while it runs, which the monitor's own restarts apply. */
   changes?: string;

@@ -54,7 +54,7 @@ export function plan(input: PlanInput): LaunchPlan {
     exit: [],
     finish: [],
   };
-  cgroups(input, out);
+  cgroups(input, out, nextSlot);
   if (fresh.has('user')) idMaps(spec, out);
   out.parent.push(...rlimitStep(process));
   if (process.oomScoreAdj !== undefined) {
@@ -128,7 +128,16 @@ function cloneStep(input: PlanInput): CloneStep {
   return step;
 }
 
-function cgroups(input: PlanInput, out: LaunchPlan): void {
+/** Steps that put init into cgroup v1 groups, before all else that it does. */
+export function enterGroups(paths: readonly string[], nextSlot: () => number, out: LaunchPlan): void {
+  for (const path of paths) {
+    const slot = nextSlot();
+    out.parent.push({ op: 'cgroupOpen', path, slot });
+    out.init.push({ op: 'cgroupEnter', slot, path });
+  }
+}
+
+function cgroups(input: PlanInput, out: LaunchPlan, nextSlot: () => number): void {
   const c = input.cgroup;
   if (!c) return;
   for (const step of c.steps) {
@@ -146,8 +155,7 @@ function cgroups(input: PlanInput, out: LaunchPlan): void {
       rules: c.device.rules,
     });
   }
-  for (const path of c.join) out.parent.push({ op: 'cgroupJoin', path });
-  if (c.later?.length && c.into) out.parent.push({ op: 'cgroupFollow', group: c.into, paths: c.later });
+  enterGroups(c.join, nextSlot, out);
   if (c.changes) {
     out.prepare.push({ op: 'limitChanges', file: c.changes, joins: false });
     out.parent.push({ op: 'limitChanges', file: c.changes, joins: true });

@@ -66,8 +66,7 @@ export type Step = Common &
     | { op: 'mkdirs'; path: string; mode: number }
     | { op: 'writeFile'; path: string; data: string; optional?: boolean }
     | { op: 'procWrite'; name: string; data: string }
-    | { op: 'cgroupJoin'; path: string }
-    | { op: 'cgroupFollow'; group: string; paths: string[] }
+    | { op: 'cgroupOpen'; path: string; slot: number }
     | { op: 'deviceProgram'; cgroup: string; program: Uint8Array; rules: number }
     | { op: 'rlimits'; limits: { name: string; soft: bigint; hard: bigint }[] }
     | { op: 'cgroupKill'; path: string }
@@ -185,6 +184,7 @@ export type Step = Common &
     | { op: 'namespaceRoot' }
     | { op: 'setsid' }
     | { op: 'keyring'; name: string }
+    | { op: 'cgroupEnter'; slot: number; path: string }
     | { op: 'cgroupNamespace' }
     | { op: 'bounding'; keep: bigint }
     | { op: 'ids'; uid: number; gid: number; groups: number[]; setGroups: boolean }

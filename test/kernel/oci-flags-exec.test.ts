@@ -573,7 +573,7 @@ test('features: every field of the standard, and only what is so', async () => {
   assert.ok(linux.seccomp!.supportedFlags!.every((f) => linux.seccomp!.knownFlags!.includes(f)));
   assert.deepEqual(
     [linux.apparmor, linux.selinux, linux.intelRdt],
-    [{ enabled: true }, { enabled: true }, { enabled: false }],
+    [{ enabled: true }, { enabled: true }, { enabled: true, schemata: true, monitoring: true }],
   );
   assert.deepEqual(linux.netDevices, { enabled: true });
   assert.equal(linux.memoryPolicy?.modes?.length, 7);

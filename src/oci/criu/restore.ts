@@ -339,6 +339,7 @@ function criuPlan(place: CriuPlace): LaunchPlan {
       : { op: 'writeFile', path: s.path, data: s.value, optional: s.optional },
   );
   if (cgroup?.device) prepare.push({ op: 'deviceProgram', ...cgroup.device });
+  const v1 = (cgroup?.join ?? []).map((path, i) => ({ path, slot: slot + 1 + i }));
   return {
     id: place.id,
     stdio: 'inherit',
@@ -355,7 +356,7 @@ function criuPlan(place: CriuPlace): LaunchPlan {
       keepNamespaces: false,
     },
     parent: [
-      ...(cgroup?.join ?? []).map((p) => ({ op: 'cgroupJoin', path: p }) as const),
+      ...v1.map(({ path, slot }) => ({ op: 'cgroupOpen', path, slot }) as const),
       {
         op: 'openTree',
         slot,
@@ -369,6 +370,7 @@ function criuPlan(place: CriuPlace): LaunchPlan {
       },
     ],
     init: [
+      ...v1.map(({ path, slot }) => ({ op: 'cgroupEnter', slot, path }) as const),
       { op: 'propagation', flags: MS.PRIVATE | MS.REC },
       { op: 'attachAt', slot, path: place.criuRoot },
       { op: 'fds', slots: place.passed.map((_, i) => 3 + i) },
