@@ -3,7 +3,7 @@ import { type Context, type Filters, matches } from '../base/index.js';
 import { ensureDirectory } from '../state/index.js';
 import type { EngineEvent } from './emit.js';
 import { Waker } from './follow.js';
-import { openLaterFiles, openLogFiles } from './log-files.js';
+import { type LogFile, openLaterFiles, openLogFiles } from './log-files.js';
 import { eventsFile } from './paths.js';
 
 export const EVENT_FILTERS = [
@@ -29,6 +29,9 @@ export interface EventOptions {
 /**
  * What happens to containers, images, networks and volumes, as `docker events` shows it: from `since` on, and then as it
  * happens until `until`. Past events are kept as long as the boot lasts, the last one or two MiB of them.
+ *
+ * A file that was renamed meanwhile is read to its end, and stays open until the next rename: a writer that had opened
+ * it before may write to it a moment later.
  */
 export async function* readEvents(ctx: Context, options: EventOptions = {}): AsyncGenerator<EngineEvent> {
   const file = eventsFile(ctx);
@@ -58,9 +61,11 @@ export async function* readEvents(ctx: Context, options: EventOptions = {}): Asy
     }
   }
   let files = openLogFiles(directory, name);
+  let renamed: LogFile | undefined;
   try {
     for (;;) {
       const over = until !== undefined && BigInt(Date.now()) * 1_000_000n > until;
+      if (renamed) yield* select(renamed.lines());
       while (files.length > 0) {
         const current = files[0]!;
         for (const event of select(current.lines())) {
@@ -74,7 +79,8 @@ export async function* readEvents(ctx: Context, options: EventOptions = {}): Asy
           files.push(...later);
           yield* select(current.lines());
         }
-        files.shift()![Symbol.dispose]();
+        renamed?.[Symbol.dispose]();
+        renamed = files.shift();
       }
       if (over || options.signal?.aborted) return;
       if (until !== undefined) wakeAt(until);
@@ -84,6 +90,7 @@ export async function* readEvents(ctx: Context, options: EventOptions = {}): Asy
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener('abort', onAbort);
+    renamed?.[Symbol.dispose]();
     for (const f of files) f[Symbol.dispose]();
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { isErrno } from '../base/index.js';
 
@@ -102,34 +102,37 @@ function rotated(directory: string, name: string): number[] {
     .sort((a, b) => b - a);
 }
 
+/** How often names are read while renames come in between; once more is nearly always enough. */
+const ATTEMPTS = 100;
+
 /**
- * Opens `<name>.N … <name>.1, <name>`, oldest first. A rotation meanwhile is noticed by the files' inodes, and the
- * opening done again, so that none is missed or had twice.
+ * Opens `<name>.N … <name>.1, <name>`, oldest first. Where a rotation came in between, which shows in names that have
+ * become others' meanwhile, the opening is done again, so that none is missed or had twice.
  */
 export function openLogFiles(directory: string, name: string): LogFile[] {
-  for (let attempt = 0; ; attempt++) {
-    const names = [...rotated(directory, name).map((n) => `${name}.${n}`), name];
-    const files: LogFile[] = [];
-    for (const n of names) {
-      const file = LogFile.open(path.join(directory, n));
-      if (file) files.push(file);
-    }
-    const distinct = new Set(files.map((f) => f.inode)).size === files.length;
-    const newest = LogFile.open(path.join(directory, name));
-    const same = newest?.inode === files.at(-1)?.inode;
-    newest?.[Symbol.dispose]();
-    if ((distinct && same) || attempt === 10) return files;
-    for (const f of files) f[Symbol.dispose]();
+  const list = (): string[] => [...rotated(directory, name).map((n) => `${name}.${n}`), name];
+  for (let attempt = 1; ; attempt++) {
+    const names = list();
+    const files = names.map((n) => LogFile.open(path.join(directory, n)));
+    const opened = files.filter((f) => f !== undefined);
+    // All are open: their inodes cannot be others' by now.
+    const still =
+      names.every((n, i) => inodeOf(path.join(directory, n)) === files[i]?.inode) &&
+      list().join() === names.join();
+    if (still || attempt === ATTEMPTS) return opened;
+    for (const f of opened) f[Symbol.dispose]();
   }
+}
+
+function inodeOf(file: string): number | undefined {
+  return statSync(file, { throwIfNoEntry: false })?.ino;
 }
 
 /** Files written after the one with `inode`, oldest first, the caller's to close; empty where it is the newest. */
 export function openLaterFiles(directory: string, name: string, inode: number): LogFile[] {
-  const newest = LogFile.open(path.join(directory, name));
-  if (!newest) return []; // between rename and the new file
-  const same = newest.inode === inode;
-  newest[Symbol.dispose]();
-  if (same) return [];
+  const newest = inodeOf(path.join(directory, name));
+  // Not there: between rename and the new file.
+  if (newest === undefined || newest === inode) return [];
   const files = openLogFiles(directory, name);
   const at = files.findIndex((f) => f.inode === inode);
   // Rotated away entirely: all there is comes later.
