@@ -115,10 +115,11 @@ export function openLogFiles(directory: string, name: string): LogFile[] {
     const names = list();
     const files = names.map((n) => LogFile.open(path.join(directory, n)));
     const opened = files.filter((f) => f !== undefined);
-    // All are open: their inodes cannot be others' by now.
+    // All are open: their inodes cannot be others' by now. A rotation renames the oldest first, so the oldest is asked last:
+    // what still has its name then has seen no rotation begin since it was opened.
     const still =
-      names.every((n, i) => inodeOf(path.join(directory, n)) === files[i]?.inode) &&
-      list().join() === names.join();
+      list().join() === names.join() &&
+      names.reduceRight((same, n, i) => same && inodeOf(path.join(directory, n)) === files[i]?.inode, true);
     if (still || attempt === ATTEMPTS) return opened;
     for (const f of opened) f[Symbol.dispose]();
   }

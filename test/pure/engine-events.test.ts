@@ -100,11 +100,12 @@ test('files opened while others rename them are consecutive: none is missed', as
       renameSync(file + '.new', file);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0.2);
     }`;
+  let rotating: Worker | undefined;
   try {
     const file = path.join(directory, 'log');
     appendFileSync(`${file}.1`, '0\n');
     appendFileSync(file, '1\n');
-    const rotating = new Worker(rotate, { eval: true, workerData: file });
+    rotating = new Worker(rotate, { eval: true, workerData: file });
     let ended = false;
     rotating.on('exit', () => {
       ended = true;
@@ -123,6 +124,7 @@ test('files opened while others rename them are consecutive: none is missed', as
     }
     assert.ok(looks > 0);
   } finally {
+    await rotating?.terminate();
     rmSync(directory, { recursive: true, force: true });
   }
 });
