@@ -3,18 +3,27 @@ import type { CgroupPlan } from './plan.js';
 import { type GroupReader, readUsage, type Usage } from './stats.js';
 import type { Groups } from './tree.js';
 
-/** A cgroup plan in the words of the launch: what is done before the clone, and what init enters. */
-export function launchCgroup(plan: CgroupPlan): {
+/**
+ * A cgroup plan in the words of the launch: what is done before the clone, and what init enters.
+ * @param options.hideFigures the container is shown the v1 groups that hold limits of it, not those for figures alone
+ */
+export function launchCgroup(
+  plan: CgroupPlan,
+  options: { hideFigures?: boolean } = {},
+): {
   steps: ({ op: 'mkdir'; path: string } | { op: 'write'; path: string; value: string; optional: boolean })[];
   into?: string;
   join: string[];
+  shown: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
   remove: string[];
 } {
+  const join = plan.groups.filter((g) => g.join === 'write').map((g) => g.path);
   return {
     steps: plan.steps,
     ...(plan.unified ? { into: plan.unified } : {}),
-    join: plan.groups.filter((g) => g.join === 'write').map((g) => g.path),
+    join,
+    shown: options.hideFigures ? join.filter((p) => hasLimit(plan, p)) : join,
     ...(plan.devices?.how === 'bpf'
       ? {
           device: {
@@ -26,6 +35,15 @@ export function launchCgroup(plan: CgroupPlan): {
       : {}),
     remove: plan.groups.map((g) => g.path),
   };
+}
+
+/** Whether a v1 group was made for a limit or the device rules; on a host without cgroup v2 every one counts. */
+function hasLimit(plan: CgroupPlan, group: string): boolean {
+  return (
+    plan.unified === null ||
+    plan.writes.some((w) => w.path.startsWith(`${group}/`)) ||
+    (plan.devices?.how === 'v1' && plan.devices.directory === group)
+  );
 }
 
 /** The groups of a plan, as the readers of figures and the tree's verbs take them. */

@@ -136,7 +136,7 @@ export async function prepareLaunch(
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
     cgroup: {
-      ...launchCgroup(groups),
+      ...launchCgroup(groups, { hideFigures: true }),
       ...(request.restart.name === 'no' ? {} : { changes: paths.changes }),
     },
     ...(edits ? { links: edits.symlinks } : {}),

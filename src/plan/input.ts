@@ -79,6 +79,8 @@ export interface CgroupInput {
   into?: string;
   /** cgroup v1 groups that init enters before all else. */
   join: string[];
+  /** Those of them whose hierarchies a mount of the container's cgroups shows; absent: all. */
+  shown?: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
   /** File with limits changed while it runs, which the monitor's own restarts apply. */
   changes?: string;

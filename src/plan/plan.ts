@@ -257,7 +257,7 @@ function filesystems(input: PlanInput, out: LaunchPlan, around: Around): void {
     joined: input.cgroup?.join,
     into: input.cgroup?.into,
     host: input.host,
-    v1Groups: input.cgroup?.join ?? [],
+    v1Groups: input.cgroup?.shown ?? input.cgroup?.join ?? [],
     nextSlot: around.nextSlot,
     devSlot,
     idmapBinds: (input.idmapBinds ?? false) && around.userNamespace,

@@ -34,7 +34,7 @@ describe('nsbox run', { skip }, () => {
   });
 
   it('names lines of the sources with --debug', async () => {
-    const r = await rig.nsbox(['--debug', 'run', '--rootfs', '/nosuch', 'true']);
+    const r = await rig.nsbox(['--debug', 'run', '--rm', '--rootfs', `${rig.box.rootfs}/nosuch`, 'true']);
     assert.notEqual(r.code, 0);
     assert.match(r.stderr, /^ {4}at (async )?src\/\S+\.ts:\d+:\d+$/m);
   });
