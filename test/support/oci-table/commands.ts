@@ -236,7 +236,9 @@ export const COMMANDS: Scenario[] = [
         .join(' ');
       rows['log level'] = entry['level']!;
       rows['bad log format'] = code(w.call(['--log-format', 'nosuch', 'list']));
-      rows['list of a root that is missing'] = code(w.call(['--root', '/nosuch/root', 'list']));
+      rows['list of a root that is missing'] = code(
+        w.call(['--root', path.join(w.directory, 'nosuch'), 'list']),
+      );
       rows['run a bundle that is missing'] = code(w.call(['run', '-b', '/nosuch', 'x']));
       const made = path.join(w.directory, 'made');
       mkdirSync(made);
