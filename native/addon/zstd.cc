@@ -17,6 +17,15 @@ Napi::Value ThrowZstd(Napi::Env env, const char* what) {
   return env.Undefined();
 }
 
+// [bytes consumed in all, bytes made, what is left]
+Napi::Value Progress(Napi::Env env, size_t consumed, size_t made, size_t left) {
+  Napi::Array result = Napi::Array::New(env, 3);
+  result[0u] = Napi::Number::New(env, static_cast<double>(consumed));
+  result[1u] = Napi::Number::New(env, static_cast<double>(made));
+  result[2u] = Napi::Number::New(env, static_cast<double>(left));
+  return result;
+}
+
 // zstdNew(window: log2 of the largest window accepted) → handle
 Napi::Value ZstdNew(const Napi::CallbackInfo& info) {
   ZSTD_DStream* stream = ZSTD_createDStream();
@@ -34,11 +43,7 @@ Napi::Value ZstdPush(const Napi::CallbackInfo& info) {
   ZSTD_outBuffer output = {to.Data(), to.Length(), 0};
   size_t left = ZSTD_decompressStream(stream, &output, &input);
   if (ZSTD_isError(left)) return ThrowZstd(info.Env(), ZSTD_getErrorName(left));
-  Napi::Array result = Napi::Array::New(info.Env(), 3);
-  result[0u] = Napi::Number::New(info.Env(), static_cast<double>(input.pos));
-  result[1u] = Napi::Number::New(info.Env(), static_cast<double>(output.pos));
-  result[2u] = Napi::Number::New(info.Env(), static_cast<double>(left));
-  return result;
+  return Progress(info.Env(), input.pos, output.pos, left);
 }
 
 void FreeEncoder(Napi::Env, ZSTD_CStream* stream) { ZSTD_freeCStream(stream); }
@@ -62,11 +67,7 @@ Napi::Value ZstdEncode(const Napi::CallbackInfo& info) {
   ZSTD_EndDirective mode = info[4].As<Napi::Boolean>() ? ZSTD_e_end : ZSTD_e_continue;
   size_t left = ZSTD_compressStream2(stream, &output, &input, mode);
   if (ZSTD_isError(left)) return ThrowZstd(info.Env(), ZSTD_getErrorName(left));
-  Napi::Array result = Napi::Array::New(info.Env(), 3);
-  result[0u] = Napi::Number::New(info.Env(), static_cast<double>(input.pos));
-  result[1u] = Napi::Number::New(info.Env(), static_cast<double>(output.pos));
-  result[2u] = Napi::Number::New(info.Env(), static_cast<double>(left));
-  return result;
+  return Progress(info.Env(), input.pos, output.pos, left);
 }
 
 }  // namespace
