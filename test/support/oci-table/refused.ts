@@ -19,8 +19,8 @@ export const REFUSED: Scenario[] = [
   }),
   refused(
     'rootfs is missing',
-    (s) => {
-      s.root!.path = '/nosuch';
+    (s, world) => {
+      s.root!.path = `${world.directory}/nosuch`;
     },
     /no such file or directory/,
   ),
@@ -63,8 +63,8 @@ export const REFUSED: Scenario[] = [
   }),
   refused(
     'a namespace path that is missing',
-    (s) => {
-      s.linux!.namespaces!.find((n) => n.type === 'network')!.path = '/nosuch';
+    (s, world) => {
+      s.linux!.namespaces!.find((n) => n.type === 'network')!.path = `${world.directory}/nosuch`;
     },
     /no such file or directory/,
   ),
@@ -88,8 +88,13 @@ export const REFUSED: Scenario[] = [
   }),
   refused(
     'a bind mount without its source',
-    (s) => {
-      s.mounts!.push({ destination: '/x', type: 'bind', source: '/nosuch', options: ['bind'] });
+    (s, world) => {
+      s.mounts!.push({
+        destination: '/x',
+        type: 'bind',
+        source: `${world.directory}/nosuch`,
+        options: ['bind'],
+      });
     },
     /no such file or directory/,
   ),
