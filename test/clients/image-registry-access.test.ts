@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { openImageStore } from '../../src/image/index.js';
 import { withRegistryFlags } from '../../src/image/registry/settings.js';
+import { collect, NSBOX } from '../support/cli.js';
 import { makeTar, TestStore } from '../support/images.js';
 import { Authority, LoopbackProxy, RealRegistry, SilentServer, TokenServer } from '../support/registry.js';
 
@@ -191,6 +192,124 @@ test('TLS: an unknown authority is refused with what to do; certs.d, --cert-dir 
   } finally {
     rmSync(made ? '/etc/nsbox' : place, { recursive: true });
   }
+});
+
+test('a registry that wants a certificate of ours gets it from certs.d or --cert-dir', async () => {
+  using authority = new Authority();
+  using own = new Authority();
+  const certificates = { ...authority.server(), clientcas: [own.certificate] };
+  using registry = await RealRegistry.start({ tls: certificates });
+  const name = `${registry.host}/team/one:1`;
+  using store = await storeWith(name);
+  mkdirSync(store.file('certs'));
+  const put = (as: string, from: string) => writeFileSync(store.file(`certs/${as}`), readFileSync(from));
+  put('ca.crt', authority.certificate);
+  const given = openImageStore(withRegistryFlags(store.ctx, { certDir: 'certs' }));
+  // None, one of another authority, a certificate or a key alone: one line each.
+  const line = (why: RegExp) => (error: Error) => {
+    assert.match(error.message, why);
+    assert.ok(!error.message.includes('\n'), error.message);
+    return true;
+  };
+  await assert.rejects(
+    given.push(name),
+    line(/cannot reach the registry .*: it wants a certificate of ours/),
+  );
+  const wrong = authority.server();
+  put('client.cert', wrong.certificate);
+  await assert.rejects(given.push(name), line(/read .*client\.key/));
+  put('client.key', wrong.key);
+  await assert.rejects(
+    given.push(name),
+    line(/cannot reach the registry .*: it doesn't take our certificate/),
+  );
+  const client = own.server();
+  rmSync(store.file('certs/client.cert'));
+  await assert.rejects(given.push(name), line(/client\.key is the key of a certificate that is not there/));
+  put('client.cert', client.certificate);
+  put('client.key', client.key);
+  await given.push(name);
+  await given.remove(name, NO_USER);
+
+  const place = path.join('/etc/docker/certs.d', registry.host);
+  const made = mkdirSync(place, { recursive: true })!;
+  try {
+    for (const file of ['ca.crt', 'client.cert', 'client.key'])
+      writeFileSync(path.join(place, file), readFileSync(store.file(`certs/${file}`)));
+    await openImageStore(store.ctx).pull(name);
+  } finally {
+    rmSync(made, { recursive: true });
+  }
+});
+
+test('the command line: login, --creds, push of all tags, logout', async () => {
+  using tokens = await TokenServer.start({ me: 'sec:ret' });
+  using registry = await RealRegistry.start({ auth: tokens.auth });
+  using store = await storeWith(`${registry.host}/team/one:1`);
+  const images = openImageStore(store.ctx);
+  const env = { ...store.ctx.env, NSBOX_ROOT: store.ctx.root, NSBOX_STATE: store.ctx.state };
+  const nsbox = (args: string[], input?: string) =>
+    collect(spawn(NSBOX, args, { env, cwd: store.directory }), { input: input ?? '' });
+  const refused = async (args: string[], why: RegExp, input?: string) => {
+    const r = await nsbox(args, input);
+    assert.equal(r.code, 1, args.join(' '));
+    assert.match(r.stderr.split('\n')[0]!, why);
+    assert.equal(r.stdout, '');
+  };
+  const ok = async (args: string[], input?: string) => {
+    const r = await nsbox(args, input);
+    assert.equal(r.code, 0, `${args.join(' ')}: ${r.stderr}`);
+    return r.stdout;
+  };
+  const one = `${registry.host}/team/one`;
+  await refused(['push', '-q', '--creds', 'me', `${one}:1`], /--creds: expected user:password/);
+  await refused(['push', '-q', '--creds', 'me:wrong', `${one}:1`], /denies access to team\/one/);
+  await ok(['push', '-q', '--creds', 'me:sec:ret', `${one}:1`]);
+  assert.ok(!existsSync(store.file('.docker/config.json')), 'what --creds says is stored nowhere');
+  await refused(['pull', '-q', `${one}:1`], /denies access/);
+  await ok(['pull', '-q', '--creds', 'me:sec:ret', `${one}:1`]);
+
+  const login = ['login', '-u', 'me', '--password-stdin', registry.host];
+  await refused(login, /doesn't accept this user and password/, 'wrong\n');
+  assert.equal(await ok(login, 'sec:ret\n'), 'Login Succeeded\n');
+  assert.equal(statSync(store.file('.docker/config.json')).mode & 0o777, 0o600);
+
+  // Several tags, two of them of one image: each blob goes once.
+  await images.tag(`${one}:1`, `${one}:2`);
+  writeFileSync(store.file('three.tar'), makeTar([{ path: 'more', content: 'more' }]));
+  await images.import({ path: store.file('three.tar') }, { reference: `${one}:3` });
+  await refused(['push', '-a', `${one}:1`], /tag can't be used with --all-tags/);
+  await refused(['push', '-a', `${registry.host}/team/none`], /No such image: .*team\/none/);
+  const before = registry.uploads.length;
+  assert.equal(await ok(['push', '-q', '-a', one]), [1, 2, 3].map((t) => `${one}:${t}\n`).join(''));
+  assert.equal(registry.uploads.length, before + 2, 'the layer and config of the third alone');
+  await ok(['rmi', '-f', `${one}:1`, `${one}:2`, `${one}:3`]);
+  await ok(['pull', '-q', '-a', one]);
+  assert.equal((await images.list()).flatMap((i) => i.repoTags).filter((t) => t.startsWith(one)).length, 3);
+
+  assert.equal(await ok(['logout', registry.host]), `Removing login credentials for ${registry.host}\n`);
+  assert.equal(await ok(['logout', registry.host]), `Not logged in to ${registry.host}\n`);
+  await refused(['pull', '-q', `${one}:1`], /denies access/);
+});
+
+test('logout erases what a helper has, also where config.json does not list the registry', async () => {
+  using store = new TestStore();
+  helper(store, 'test');
+  mkdirSync(store.file('.docker'));
+  writeFileSync(
+    store.file('.docker/config.json'),
+    JSON.stringify({ credHelpers: { 'registry.test': 'test' } }),
+  );
+  const env = { ...store.ctx.env, PATH: `${store.file('bin')}:${process.env['PATH']}` };
+  const images = openImageStore({ ...store.ctx, env });
+  assert.deepEqual(await images.logout('registry.test'), { domain: 'registry.test', found: false });
+  writeFileSync(store.file('secret-test'), JSON.stringify({ Username: 'me', Secret: 'x' }));
+  assert.deepEqual(await images.logout('registry.test'), { domain: 'registry.test', found: true });
+  assert.ok(!existsSync(store.file('secret-test')));
+  // A helper that is not there, and one that talks nonsense, are named.
+  writeFileSync(store.file('secret-test'), 'nonsense');
+  await assert.rejects(images.pull('registry.test/a/b'), /cannot reach the registry registry\.test/);
+  await assert.rejects(images.logout('registry.test'), /docker-credential-test get: its answer is no JSON/);
 });
 
 test('plain HTTP is for loopback; other hosts need the flag', async () => {

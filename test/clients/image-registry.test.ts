@@ -2,78 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { type ImageStore, openImageStore } from '../../src/image/index.js';
+import { BadRegistry } from '../support/bad-registry.js';
 import { makeTar, sha256, TestStore, treeFacts } from '../support/images.js';
 import { RealRegistry } from '../support/registry.js';
-
-/** A registry of ours that serves one image and misbehaves as told. */
-class BadRegistry implements Disposable {
-  readonly layer: Buffer;
-  readonly config: Buffer;
-  readonly manifest: Buffer;
-  readonly requests: string[] = [];
-  /** Handles a request in its own way; false leaves it to the honest part. */
-  trick: (req: IncomingMessage, res: ServerResponse, url: string) => boolean = () => false;
-  #server!: Server;
-  host = '';
-
-  constructor(layer: Buffer, plain: Buffer, edit: (m: { layers: { size: number }[] }) => void = () => {}) {
-    this.layer = layer;
-    this.config = Buffer.from(
-      JSON.stringify({
-        architecture: 'amd64',
-        os: 'linux',
-        rootfs: { type: 'layers', diff_ids: [sha256(plain)] },
-      }),
-    );
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: {
-        mediaType: 'application/vnd.oci.image.config.v1+json',
-        digest: sha256(this.config),
-        size: this.config.length,
-      },
-      layers: [
-        {
-          mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
-          digest: sha256(layer),
-          size: layer.length,
-        },
-      ],
-    };
-    edit(manifest);
-    this.manifest = Buffer.from(JSON.stringify(manifest));
-  }
-
-  async start(): Promise<this> {
-    this.#server = createServer((req, res) => {
-      const url = req.url ?? '';
-      this.requests.push(`${req.method} ${url} ${req.headers.range ?? ''}`.trim());
-      res.on('error', () => {});
-      if (this.trick(req, res, url)) return;
-      if (url.includes('/manifests/')) {
-        res.setHeader('content-type', 'application/vnd.oci.image.manifest.v1+json').end(this.manifest);
-      } else if (url.endsWith(sha256(this.config))) res.end(this.config);
-      else if (url.endsWith(sha256(this.layer))) {
-        const from = Number(/bytes=(\d+)-/.exec(req.headers.range ?? '')?.[1] ?? 0);
-        res.writeHead(from > 0 ? 206 : 200).end(this.layer.subarray(from));
-      } else res.writeHead(url === '/v2/' ? 200 : 404).end();
-    });
-    await new Promise<void>((r) => this.#server.listen(0, '127.0.0.1', r));
-    this.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-    return this;
-  }
-  [Symbol.dispose](): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
-  }
-}
 
 let shared: TestStore;
 let registry: RealRegistry;

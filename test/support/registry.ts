@@ -41,7 +41,10 @@ export class RealRegistry implements Disposable {
 
   /** @param settings more of its configuration: `auth`, `http.tls` */
   static async start(
-    settings: { auth?: object | undefined; tls?: { certificate: string; key: string } | undefined } = {},
+    settings: {
+      auth?: object | undefined;
+      tls?: { certificate: string; key: string; clientcas?: string[] } | undefined;
+    } = {},
   ): Promise<RealRegistry> {
     const directory = mkdtempSync('/tmp/nsbox-test-registry-');
     const port = await freePort();
@@ -217,9 +220,8 @@ export class TokenServer implements Disposable {
       form = new URLSearchParams(body);
       user = /^refresh-(.+)$/.exec(form.get('refresh_token') ?? '')?.[1];
     } else if (req.headers.authorization) {
-      const [name = '', password] = Buffer.from(req.headers.authorization.slice(6), 'base64')
-        .toString()
-        .split(':');
+      const pair = Buffer.from(req.headers.authorization.slice(6), 'base64').toString();
+      const [, name = '', password] = /^([^:]*):(.*)$/s.exec(pair) ?? [];
       if (this.#users[name] !== password) return void res.writeHead(401).end('{}');
       user = name;
     }

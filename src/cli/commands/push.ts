@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { InvalidError } from '../../base/index.js';
+import { InvalidError, NotFoundError } from '../../base/index.js';
 import { defineCommand } from '../command.js';
 import {
   compressionFlags,
@@ -45,10 +45,13 @@ export const command = defineCommand({
       const store = openImageStore(ctx);
       let names = [args[0]!];
       if (flags['all-tags']) {
-        const [repository] = splitName(args[0]!);
+        const [repository, tag] = splitName(args[0]!);
+        if (tag !== '<none>') throw new InvalidError("tag can't be used with --all-tags/-a");
         names = (await store.list())
           .flatMap((i) => i.repoTags)
-          .filter((name) => splitName(name)[0] === repository);
+          .filter((name) => splitName(name)[0] === repository)
+          .sort();
+        if (names.length === 0) throw new NotFoundError('image', args[0]!);
       }
       for (const name of names) {
         const options = { onProgress: printer.show, signal: stop.signal, compression, credentials };

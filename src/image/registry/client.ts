@@ -1,4 +1,4 @@
-import { type Context, ImageError, NotFoundError } from '../../base/index.js';
+import { type Context, ImageError, isErrno, NotFoundError } from '../../base/index.js';
 import { MANIFEST_LIMIT } from '../documents.js';
 import { type Reference, repositoryOf } from '../reference.js';
 import { MEDIA } from '../types.js';
@@ -21,7 +21,14 @@ export class Registry {
   readonly #ref: Reference;
   #base: URL | undefined;
   #authorization: string | undefined;
+  /** What each answered request was authorized with. */
+  readonly #sentWith = new WeakMap<HttpResponse, string | undefined>();
+  /** A token is being asked for; requests that are refused meanwhile wait for it. */
+  #asking: Promise<void> | undefined;
   #credentials: Credentials | undefined | null = null;
+  readonly #login: boolean;
+  /** The credentials are not those that are stored. */
+  readonly #given: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #mirror: string | undefined;
   /** Scope to ask a token for: `pull`, or `pull,push`. */
@@ -36,6 +43,8 @@ export class Registry {
       /** Other repositories to have the right to read, for mounts across repositories. */
       alsoPull?: readonly string[] | undefined;
       credentials?: Credentials | undefined;
+      /** Only the credentials are asked about, no repository. */
+      login?: boolean | undefined;
       signal?: AbortSignal | undefined;
       /** URL of a mirror to ask in place of the registry itself. */
       mirror?: string | undefined;
@@ -47,6 +56,8 @@ export class Registry {
     this.#alsoPull = options.alsoPull ?? [];
     this.#signal = options.signal;
     this.#mirror = options.mirror;
+    this.#login = options.login ?? false;
+    this.#given = options.credentials !== undefined;
     if (options.credentials) this.#credentials = options.credentials;
   }
 
@@ -79,9 +90,7 @@ export class Registry {
     while (next !== undefined) {
       const response: HttpResponse = await this.send(next, {});
       await this.expect(response, [200], `the tags of ${repositoryOf(this.#ref)}`);
-      const page = JSON.parse((await readBody(response, MANIFEST_LIMIT)).toString()) as {
-        tags?: string[] | null;
-      };
+      const page = await this.#json<{ tags?: string[] | null }>(response, MANIFEST_LIMIT, 'a list of tags');
       out.push(...(page.tags ?? []));
       const link = /<([^>]+)>;\s*rel="?next/.exec(String(response.headers['link'] ?? ''))?.[1];
       next = link === undefined ? undefined : new URL(link, response.url).href;
@@ -91,12 +100,20 @@ export class Registry {
 
   /**
    * Sends a request below /v2/REPOSITORY/ (or to an absolute URL the registry gave), authenticating when asked to and
-   * retrying what a registry says is passing: 429 and 5xx, honouring Retry-After.
+   * retrying what a registry says is passing: 429 and 5xx, honouring Retry-After; once where the connection is cut.
    */
   async send(path: string, options: HttpRequest): Promise<HttpResponse> {
     let refused = 0;
+    let cut = 0;
     for (let tries = 1; ; tries++) {
-      const response = await this.#once(path, options);
+      let response: HttpResponse;
+      try {
+        response = await this.#once(path, options);
+      } catch (error) {
+        // Also a kept connection that the registry closed just now.
+        if (cut++ > 0 || !canRepeat(options) || !isErrno(error, 'ECONNRESET', 'EPIPE')) throw error;
+        continue;
+      }
       if (response.status === 401 && refused++ === 0 && canRepeat(options)) {
         response.body.resume();
         await this.authenticate(response);
@@ -124,9 +141,12 @@ export class Registry {
     const headers: Record<string, string> = { ...options.headers };
     const base = this.#base ?? (await this.#findBase());
     const url = /^https?:/.test(path) ? new URL(path) : new URL(path, base);
-    // A token is for the registry's own host, wherever it sends us.
-    if (this.#authorization && url.host === base.host) headers['authorization'] = this.#authorization;
-    return request(this.#ctx, url, { signal: this.#signal, ...options, headers });
+    // A token is for the registry itself, wherever it sends us, and never for plain HTTP in place of https.
+    const authorization = url.origin === base.origin ? this.#authorization : undefined;
+    if (authorization) headers['authorization'] = authorization;
+    const response = await request(this.#ctx, url, { signal: this.#signal, ...options, headers });
+    this.#sentWith.set(response, authorization);
+    return response;
   }
 
   /** https; plain http where a loopback or insecure registry doesn't speak TLS. */
@@ -143,7 +163,7 @@ export class Registry {
       } catch (error) {
         const code = ((error as Error).cause as { code?: string } | undefined)?.code ?? '';
         const registry = error instanceof ImageError && error.code === 'REGISTRY';
-        if (!registry || /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code)) throw error;
+        if (!registry || /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|ALERT/.test(code)) throw error;
         this.#base = below(`http://${host}`);
         return this.#base;
       }
@@ -152,8 +172,20 @@ export class Registry {
     return this.#base;
   }
 
-  /** Answers a 401: basic, or a token from where the registry says. */
+  /**
+   * Answers a 401: basic, or a token from where the registry says. Requests that are refused together ask once. What
+   * another host answers, to which the registry led us, says nothing about our credentials.
+   */
   async authenticate(refusal: HttpResponse): Promise<void> {
+    if (refusal.url.origin !== this.#base?.origin) return;
+    if (this.#sentWith.get(refusal) !== this.#authorization) return;
+    this.#asking ??= this.#authenticate(refusal).finally(() => {
+      this.#asking = undefined;
+    });
+    await this.#asking;
+  }
+
+  async #authenticate(refusal: HttpResponse): Promise<void> {
     const challenge = String(refusal.headers['www-authenticate'] ?? '');
     if (this.#credentials === null) {
       const host = this.#mirror === undefined ? this.#ref.domain : new URL(this.#mirror).host;
@@ -173,7 +205,7 @@ export class Registry {
         code: 'REGISTRY',
       });
     }
-    const scopes = [`repository:${this.#ref.path}:${this.#actions}`];
+    const scopes = this.#login ? [] : [`repository:${this.#ref.path}:${this.#actions}`];
     for (const other of this.#alsoPull) scopes.push(`repository:${other}:pull`);
     let response: HttpResponse;
     if (credentials?.identityToken) {
@@ -182,7 +214,7 @@ export class Registry {
         service: fields['service'] ?? '',
         client_id: 'nsbox',
         refresh_token: credentials.identityToken,
-        scope: scopes.join(' '),
+        ...(scopes.length > 0 ? { scope: scopes.join(' ') } : {}),
       });
       response = await request(this.#ctx, realm, {
         method: 'POST',
@@ -203,17 +235,32 @@ export class Registry {
       throw this.denied();
     }
     await this.expect(response, [200], 'a token');
-    const answer = JSON.parse((await readBody(response, 1 << 20)).toString()) as {
-      token?: string;
-      access_token?: string;
-    };
+    const answer = await this.#json<{ token?: string; access_token?: string }>(response, 1 << 20, 'a token');
     this.#authorization = `Bearer ${answer.token ?? answer.access_token ?? ''}`;
   }
 
+  async #json<T extends object>(response: HttpResponse, limit: number, what: string): Promise<T> {
+    const data = await readBody(response, limit);
+    try {
+      const answer = JSON.parse(data.toString()) as unknown;
+      if (typeof answer === 'object' && answer !== null) return answer as T;
+    } catch {
+      // Said below.
+    }
+    throw new ImageError(`${response.url.host} answers with no JSON where ${what} is due`, {
+      code: 'REGISTRY',
+    });
+  }
+
   denied(): ImageError {
+    if (this.#login) {
+      return new ImageError(`the registry ${this.#ref.domain} doesn't accept this user and password`, {
+        code: 'REGISTRY',
+      });
+    }
     return new ImageError(
       `the registry ${this.#ref.domain} denies access to ${this.#ref.path}` +
-        (this.#credentials ? ' with the stored credentials' : ''),
+        (this.#credentials ? ` with the ${this.#given ? 'given' : 'stored'} credentials` : ''),
       { code: 'REGISTRY', hint: `does it exist? \`nsbox login ${this.#ref.domain}\` stores credentials` },
     );
   }

@@ -82,7 +82,15 @@ async function fromHelper(ctx: Context, helper: string, key: string): Promise<Cr
     if (error instanceof ImageError && /not found/i.test(error.message)) return undefined;
     throw error;
   }
-  const answer = JSON.parse(text) as { Username?: string; Secret?: string };
+  let answer: { Username?: string; Secret?: string };
+  try {
+    answer = JSON.parse(text) as typeof answer;
+  } catch (cause) {
+    throw new ImageError(`docker-credential-${helper} get: its answer is no JSON`, {
+      code: 'REGISTRY',
+      cause,
+    });
+  }
   if (answer.Username === '<token>') return { username: '', password: '', identityToken: answer.Secret };
   return { username: answer.Username ?? '', password: answer.Secret ?? '' };
 }
@@ -146,13 +154,18 @@ export async function eraseCredentials(ctx: Context, domain: string): Promise<bo
   const config = readConfig(ctx);
   let found = false;
   for (const key of keysOf(domain)) {
-    if (!config.auths?.[key]) continue;
-    found = true;
+    const known = config.auths?.[key] !== undefined;
     const helper = config.credHelpers?.[key] ?? config.credsStore;
-    if (helper) await runHelper(ctx, helper, 'erase', key);
-    delete config.auths[key];
+    // A helper may have them although config.json doesn't list the registry.
+    if (helper && (known || (await fromHelper(ctx, helper, key)))) {
+      await runHelper(ctx, helper, 'erase', key).catch((error: Error) => ctx.warn(error.message));
+      found = true;
+    }
+    if (!known) continue;
+    found = true;
+    delete config.auths![key];
+    writeConfig(ctx, config);
   }
-  if (found) writeConfig(ctx, config);
   return found;
 }
 

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import path from 'node:path';
-import { type Context, fromErrno, ImageError } from '../../base/index.js';
-import { isInsecure, isLoopback, silenceMs } from './settings.js';
+import { type Context, fromErrno, ImageError, InvalidError, NsboxError } from '../../base/index.js';
+import { isInsecure, isLoopback, silenceMs, withoutProxy } from './settings.js';
 
 export interface HttpRequest {
   method?: string | undefined;
@@ -74,7 +74,7 @@ async function once(ctx: Context, url: URL, options: HttpRequest): Promise<HttpR
     Object.assign(settings, await certificates(ctx, url.host));
     if (isInsecure(ctx, url.host)) settings.rejectUnauthorized = false;
   }
-  const proxy = proxyFor(ctx, url);
+  const proxy = await proxyFor(ctx, url);
   try {
     if (proxy && secure) {
       const { tunnel } = await import('./proxy.js');
@@ -95,7 +95,9 @@ async function once(ctx: Context, url: URL, options: HttpRequest): Promise<HttpR
     });
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw unreachable(url, error);
+    // What went wrong while the body was read on our side.
+    if (error instanceof NsboxError) throw error;
+    throw unreachable(url, error, settings.cert !== undefined);
   }
 }
 
@@ -129,23 +131,18 @@ export function proxyAuth(proxy: URL): Record<string, string> {
   return { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` };
 }
 
-function proxyFor(ctx: Context, url: URL): URL | undefined {
+async function proxyFor(ctx: Context, url: URL): Promise<URL | undefined> {
   const env = (name: string) => ctx.env[name.toLowerCase()] || ctx.env[name] || undefined;
   const proxy = (url.protocol === 'https:' ? env('HTTPS_PROXY') : env('HTTP_PROXY')) ?? env('ALL_PROXY');
   if (proxy === undefined || isLoopback(url.hostname)) return undefined;
-  const without = (env('NO_PROXY') ?? '').split(',').map((s) => s.trim().replace(/^\*?\./, ''));
-  if (
-    without.some((s) => s === '*' || (s !== '' && (url.hostname === s || url.hostname.endsWith(`.${s}`))))
-  ) {
-    return undefined;
-  }
+  if (await withoutProxy(env('NO_PROXY') ?? '', url)) return undefined;
   return new URL(/^[a-z]+:\/\//.test(proxy) ? proxy : `http://${proxy}`);
 }
 
 /**
  * Certificates for a host, in files as Docker has them in /etc/docker/certs.d/HOST: *.crt are authorities beside the usual
  * ones, NAME.cert with NAME.key is ours. SSL_CERT_FILE adds authorities for every host.
- * @throws NsboxError where a certificate has no key
+ * @throws NsboxError where a certificate has no key, or a key no certificate
  */
 async function certificates(
   ctx: Context,
@@ -165,6 +162,11 @@ async function certificates(
     }
     for (const name of names) {
       const file = path.join(directory, name);
+      if (name.endsWith('.key') && !names.includes(name.replace(/key$/, 'cert'))) {
+        throw new InvalidError(`${file} is the key of a certificate that is not there`, {
+          hint: `put the certificate beside it as ${name.replace(/key$/, 'cert')}; authorities end in .crt`,
+        });
+      }
       if (name.endsWith('.crt')) authorities.push(readFileSync(file));
       if (!name.endsWith('.cert') || own.cert) continue;
       const key = file.replace(/cert$/, 'key');
@@ -189,8 +191,15 @@ async function certificates(
   return { ...own, ca: [...authorities, ...rootCertificates] };
 }
 
-function unreachable(url: URL, error: unknown): ImageError {
-  const e = error as { code?: string; message?: string; errors?: { code?: string; message?: string }[] };
+/** @param own whether a certificate of ours was shown */
+function unreachable(url: URL, error: unknown, own = false): ImageError {
+  interface Failure {
+    code?: string;
+    message?: string;
+    /** What openssl says, without its own source lines. */
+    reason?: string;
+  }
+  const e = error as Failure & { errors?: Failure[] };
   const first = e.errors?.[0] ?? e;
   const code = first.code ?? '';
   const reasons: Record<string, string> = {
@@ -202,8 +211,21 @@ function unreachable(url: URL, error: unknown): ImageError {
     ENETUNREACH: 'the network is unreachable',
     ETIMEDOUT: 'timed out',
   };
+  // The other side ended TLS over what we showed or didn't show. @see RFC 8446, 6.2
+  const alert = Number(/SSL alert number (\d+)/.exec(first.message ?? '')?.[1]);
+  if ([40, 42, 43, 44, 45, 46, 48, 49, 116].includes(alert)) {
+    return new ImageError(
+      `cannot reach the registry ${url.host}: it ${own ? "doesn't take our certificate" : 'wants a certificate of ours'} (${first.reason ?? code})`,
+      {
+        code: 'REGISTRY',
+        cause: error,
+        hint: `put it into /etc/docker/certs.d/${url.host} as client.cert and client.key, or give --cert-dir`,
+      },
+    );
+  }
   const certificate = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code);
-  return new ImageError(`cannot reach the registry ${url.host}: ${reasons[code] ?? first.message ?? code}`, {
+  const said = reasons[code] ?? first.reason ?? first.message?.split('\n')[0] ?? code;
+  return new ImageError(`cannot reach the registry ${url.host}: ${said}`, {
     code: 'REGISTRY',
     errno: /^E[A-Z]+$/.test(code) ? code : undefined,
     cause: error,

@@ -1,4 +1,4 @@
-import { type Context, ImageError, InvalidError } from '../../base/index.js';
+import { type Context, InvalidError } from '../../base/index.js';
 import { parseReference } from '../reference.js';
 import { Registry } from './client.js';
 import { eraseCredentials, storeCredentials } from './credentials.js';
@@ -21,14 +21,10 @@ export async function login(ctx: Context, server: string | undefined, username: 
   const credentials = { username, password };
   // A name that parses; what is asked for is /v2/ itself.
   const ref = { ...parseReference('nsbox/login'), domain };
-  const registry = new Registry(ctx, ref, { credentials });
+  const registry = new Registry(ctx, ref, { credentials, login: true });
   const response = await registry.send('/v2/', {});
   response.body.destroy();
-  if (response.status === 401 || response.status === 403) {
-    throw new ImageError(`the registry ${domain} doesn't accept this user and password`, {
-      code: 'REGISTRY',
-    });
-  }
+  if (response.status === 401 || response.status === 403) throw registry.denied();
   return storeCredentials(ctx, domain, credentials);
 }
 

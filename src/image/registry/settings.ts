@@ -13,6 +13,39 @@ export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || /^127\.\d+\.\d+\.\d+$/.test(hostname) || hostname === '[::1]';
 }
 
+/**
+ * Whether a list in NO_PROXY has a URL's host, as Go's programs read it: a name with all names below it, an address, a
+ * range of addresses (`10.0.0.0/8`), each with or without a port; `*` for all.
+ */
+export async function withoutProxy(list: string, url: URL): Promise<boolean> {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+  for (const entry of list.split(',').map((s) => s.trim().toLowerCase())) {
+    if (entry === '') continue;
+    if (entry === '*') return true;
+    const range = /^([0-9a-f:.]+)\/(\d+)$/.exec(entry);
+    if (range) {
+      if (await inRange(host, range[1]!, Number(range[2]))) return true;
+      continue;
+    }
+    const [, name = entry, only] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(entry) ?? [];
+    if (only !== undefined && only !== port) continue;
+    const bare = name.replace(/^\[|\]$/g, '').replace(/^\*?\./, '');
+    if (host === bare || host.endsWith(`.${bare}`)) return true;
+  }
+  return false;
+}
+
+async function inRange(host: string, net: string, bits: number): Promise<boolean> {
+  const { BlockList, isIP } = await import('node:net');
+  const family = isIP(net);
+  if (family === 0 || isIP(host) !== family || bits > (family === 4 ? 32 : 128)) return false;
+  const type = family === 4 ? 'ipv4' : 'ipv6';
+  const range = new BlockList();
+  range.addSubnet(net, bits, type);
+  return range.check(host, type);
+}
+
 /** Hosts in NSBOX_INSECURE_REGISTRIES (`a:5000,b`; `*`: all): plain HTTP and any certificate. */
 export function isInsecure(ctx: Context, host: string): boolean {
   return (ctx.env['NSBOX_INSECURE_REGISTRIES'] ?? '').split(',').some((s) => ['*', host].includes(s.trim()));

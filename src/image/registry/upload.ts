@@ -25,6 +25,7 @@ export async function uploadBlob(
   const there = await registry.send(`blobs/${blob.digest}`, { method: 'HEAD' });
   there.body.resume();
   if (there.status === 200) return progress('Layer already exists');
+  let refused = 0;
   for (let tries = 1; ; tries++) {
     const location = await begin(registry, blob, tries === 1 ? options.from : undefined);
     if (location === undefined) return progress(`Mounted from ${options.from}`);
@@ -43,7 +44,7 @@ export async function uploadBlob(
         headers: { 'content-type': 'application/octet-stream', 'content-length': String(blob.size) },
         body: pieces(),
       });
-      if (done.status === 401 && tries === 1) {
+      if (done.status === 401 && refused++ === 0) {
         // The token ended while the blob was on its way.
         done.body.resume();
         await registry.authenticate(done);
@@ -77,6 +78,11 @@ async function begin(
   if (begun.status === 201) {
     begun.body.resume();
     return undefined;
+  }
+  if (from !== undefined && begun.status >= 400 && begun.status < 500) {
+    // A registry may know no mounts, or not let us read the other repository.
+    begun.body.resume();
+    return begin(registry, blob, undefined);
   }
   await registry.expect(begun, [202], 'an upload');
   begun.body.resume();
