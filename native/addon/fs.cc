@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "addon/support.h"
+#include "fs/plain.h"
 #include "fs/tree.h"
 
 namespace nsbox {
@@ -238,6 +239,20 @@ Napi::Value RemoveTreeSync(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// unpackPlain(dirfd, parent, tar, at, out: Float64Array) → bytes of `tar` that are unpacked; members and file bytes in out
+Napi::Value UnpackPlainMembers(const Napi::CallbackInfo& info) {
+  Napi::Buffer<char> parent = info[1].As<Napi::Buffer<char>>();
+  Napi::Buffer<char> tar = info[2].As<Napi::Buffer<char>>();
+  const size_t at = static_cast<size_t>(Int64(info, 3));
+  if (at > tar.Length()) return ThrowErrno(info.Env(), "unpackPlain", "", EINVAL);
+  PlainRun run =
+      UnpackPlain(Int(info, 0), {parent.Data(), parent.Length()}, {tar.Data() + at, tar.Length() - at});
+  Napi::Float64Array out = info[4].As<Napi::Float64Array>();
+  out[0] = static_cast<double>(run.members);
+  out[1] = static_cast<double>(run.size);
+  return Napi::Number::New(info.Env(), static_cast<double>(run.consumed));
+}
+
 // A call that may take long, on a thread of libuv's pool; resolves or rejects a promise.
 class Later : public Napi::AsyncWorker {
  public:
@@ -313,6 +328,7 @@ void RegisterFs(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "removeTree", RemoveTreeSync);
   Export(env, exports, "removeTreeAsync", RemoveTreeAsync);
   Export(env, exports, "syncfs", Syncfs);
+  Export(env, exports, "unpackPlain", UnpackPlainMembers);
 }
 
 }  // namespace nsbox

@@ -36,6 +36,7 @@ declare module './addon.js' {
     removeTree(dirfd: number, path: Name): void;
     removeTreeAsync(dirfd: number, path: Name): Promise<void>;
     syncfs(fd: number): Promise<void>;
+    unpackPlain(dirfd: number, parent: Buffer, tar: Buffer, at: number, out: Float64Array): number;
   }
 }
 
@@ -285,4 +286,27 @@ export function removeTreeSync(path: Name, dirfd = AT_FDCWD): void {
 /** Writes out everything of the filesystem that holds the fd, on a thread of the pool. @see syncfs(2) */
 export function syncfs(fd: number): Promise<void> {
   return addon().syncfs(fd);
+}
+
+const plainRun = new Float64Array(2);
+
+/** What unpackPlain has made. */
+export interface PlainRun {
+  /** Bytes of the archive, whole members; 0 where the first is none that it makes. */
+  consumed: number;
+  members: number;
+  /** Bytes of regular files. */
+  size: number;
+}
+
+/**
+ * Makes ordinary members of a tar: new regular files and symlinks directly in one directory, that lie in the piece as a
+ * whole. Stops before the first that is anything else or can't be made; nothing of that one is left. Never throws.
+ * @param dirfd the directory
+ * @param parent its path in the archive, clean, as bytes; empty for the root
+ * @param at where a member's first header begins in `tar`
+ */
+export function unpackPlain(dirfd: number, parent: Buffer, tar: Buffer, at: number): PlainRun {
+  const consumed = addon().unpackPlain(dirfd, parent, tar, at, plainRun);
+  return { consumed, members: plainRun[0]!, size: plainRun[1]! };
 }

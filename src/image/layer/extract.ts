@@ -19,6 +19,7 @@ import {
   S_IFMT,
   symlinkat,
   unlinkat,
+  unpackPlain,
   utimensat,
 } from '../../kernel/index.js';
 import type { TarEntry, TarHandler } from '../tar/index.js';
@@ -68,6 +69,9 @@ export class LayerExtractor implements TarHandler, Disposable {
   #file = -1;
   #fileName = '';
   #pending: (() => void) | undefined;
+  /** Key of the directory that the last member was in, or was: the next ones are likely in it, too. */
+  #here: string | undefined;
+  #hereBytes = EMPTY;
   /** Bytes of regular files. */
   size = 0;
   entries = 0;
@@ -76,6 +80,23 @@ export class LayerExtractor implements TarHandler, Disposable {
     this.#root = rootFd;
     this.#interpretWhiteouts = options.whiteouts ?? true;
     this.#implied.add('');
+  }
+
+  /** Ordinary members in the directory of the last one: the greater part of most layers. */
+  plain(chunk: Buffer, at: number): number {
+    const key = this.#here;
+    if (key === undefined || chunk.length - at < 512) return 0;
+    let dir: number | undefined;
+    try {
+      dir = this.#existing(key);
+    } catch {
+      // entry() comes to the same and says what it is.
+    }
+    if (dir === undefined) return 0;
+    const run = unpackPlain(dir, this.#hereBytes, chunk, at);
+    this.entries += run.members;
+    this.size += run.size;
+    return run.consumed;
   }
 
   entry(e: TarEntry): void {
@@ -148,6 +169,7 @@ export class LayerExtractor implements TarHandler, Disposable {
       }
       this.#times.set('', e.mtime);
       this.#implied.delete('');
+      this.#stay('');
       return;
     }
     const name = path.name;
@@ -157,6 +179,7 @@ export class LayerExtractor implements TarHandler, Disposable {
       return;
     }
     const dir = this.#directory(path.parent);
+    this.#stay(e.type === 'directory' ? path.key : path.parent);
     switch (e.type) {
       case 'directory':
         this.#makeDirectory(dir, path, e);
@@ -184,6 +207,12 @@ export class LayerExtractor implements TarHandler, Disposable {
     if (e.type !== 'symlink') chmodat(dir, name, e.mode);
     this.#xattrs(dir, name, e);
     this.#setTimes(dir, name, e.mtime, false);
+  }
+
+  #stay(key: string): void {
+    if (key === this.#here) return;
+    this.#here = key;
+    this.#hereBytes = Buffer.from(key, 'latin1');
   }
 
   #settleFile(e: TarEntry): void {

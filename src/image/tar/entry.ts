@@ -35,4 +35,9 @@ export interface TarHandler {
   /** Bytes of the last entry; `offset` is their place in the (maybe sparse) file. */
   data(chunk: Buffer, offset: number): void;
   end(): void;
+  /**
+   * Offered what begins with a member's first header: may deal with whole members by itself.
+   * @returns their bytes; 0 leaves the first to `entry`
+   */
+  plain?(chunk: Buffer, at: number): number;
 }

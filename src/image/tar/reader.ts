@@ -72,6 +72,7 @@ export class TarReader {
           break;
         }
         default: {
+          at += this.#passPlain(chunk, at);
           // Whole blocks: straight from the chunk where one lies in it, else gathered.
           if (this.#filled === 0 && chunk.length - at >= BLOCK) {
             this.#takeBlock(chunk.subarray(at, at + BLOCK));
@@ -89,6 +90,15 @@ export class TarReader {
         }
       }
     }
+  }
+
+  /** Lets the handler take whole members, where no header before them says anything about them. */
+  #passPlain(chunk: Buffer, at: number): number {
+    if (this.#state !== 'header' || this.#filled > 0 || this.#local || this.#global.size > 0) return 0;
+    if (this.#longName || this.#longLink) return 0;
+    const n = this.#handler.plain?.(chunk, at) ?? 0;
+    if (n > 0) this.#members++;
+    return n;
   }
 
   /**
