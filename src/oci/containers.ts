@@ -3,9 +3,10 @@ import path from 'node:path';
 import { ConflictError, fromErrno, InvalidError, isErrno, NotFoundError } from '../base/index.js';
 import { type Groups, isFrozen, type ScopeName } from '../cgroup/index.js';
 import { isAlive, type ProcessIdentity, processStat } from '../kernel/index.js';
-import type { SpecHooks } from '../spec/index.js';
+import type { Spec, SpecHooks } from '../spec/index.js';
 import { readRecord, writeRecord } from '../state/index.js';
 import type { RdtGroup } from './rdt.js';
+import { ownStdio } from './stdio.js';
 
 /**
  * On disk, per container, below the runtime's root:
@@ -43,6 +44,24 @@ export interface OciRecord {
   stdio?: string[] | undefined;
   /** Its groups of the resctrl filesystem (intelRdt). */
   rdt?: RdtGroup | undefined;
+}
+
+/** The record of a container that this process is about to make; no groups are in it yet. */
+export function newRecord(id: string, bundle: string, rootfs: string, spec: Spec): OciRecord {
+  return {
+    version: 1,
+    id,
+    ociVersion: spec.ociVersion,
+    bundle,
+    rootfs,
+    created: new Date().toISOString(),
+    annotations: spec.annotations,
+    creator: self(),
+    groups: { unified: null, v1: {} },
+    ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
+    hooks: spec.hooks,
+    stdio: ownStdio(),
+  };
 }
 
 /** The version of runtime-spec that state documents comply with. */
@@ -107,7 +126,7 @@ export function save(root: string, record: OciRecord): void {
 }
 
 /** What tells this process from others. */
-export function self(): ProcessIdentity {
+function self(): ProcessIdentity {
   return { pid: process.pid, startTicks: processStat(process.pid)?.startTicks ?? '' };
 }
 

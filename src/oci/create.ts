@@ -17,15 +17,13 @@ import { type Spec, seccompProgram } from '../spec/index.js';
 import { writeFileAtomic } from '../state/index.js';
 import { cgroupsPathOf, goesWithoutGroups, planGroups } from './cgroups.js';
 import { checkSpec, knownCapabilities } from './check.js';
-import { claim, forget, type OciRecord, save, self, stateDocument } from './containers.js';
+import { claim, forget, newRecord, type OciRecord, save, stateDocument } from './containers.js';
 import { withHome } from './home.js';
-
 import { log } from './log.js';
 import type { Notify } from './notify.js';
 import type { Runtime } from './runtime.js';
 import { connectSocket, sendPidfd } from './sockets.js';
 import { readBundle, saveSpec } from './spec-file.js';
-import { ownStdio } from './stdio.js';
 
 /** What `create` and `run` are told. */
 export interface CreateOptions {
@@ -86,25 +84,8 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
   let notify: Notify | undefined;
   try {
     const host = hostFacts(ctx);
-    record = {
-      version: 1,
-      id: options.id,
-      ociVersion: spec.ociVersion,
-      bundle,
-      rootfs,
-      created: new Date().toISOString(),
-      annotations: spec.annotations,
-      creator: self(),
-      groups: { unified: null, v1: {} },
-      ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
-      hooks: spec.hooks,
-      stdio: ownStdio(),
-    };
-    const groups = prepareCgroup(runtime, spec, record, host);
-    if (spec.linux?.intelRdt) {
-      const { prepareRdt } = await import('./rdt.js');
-      record.rdt = prepareRdt(spec.linux.intelRdt, options.id);
-    }
+    record = newRecord(options.id, bundle, rootfs, spec);
+    const groups = await prepareGroups(runtime, spec, record, host);
     const notifySocket = ctx.env['NOTIFY_SOCKET'];
     if (notifySocket) {
       const { listenNotify, setUpNotify } = await import('./notify.js');
@@ -200,12 +181,7 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
           }
           // While init waits: a short program may be gone once the launch is over.
           if (options.pidfdSocket) sendPidfd(path.resolve(ctx.cwd, options.pidfdSocket), pid);
-          if (spec.linux?.netDevices) {
-            const { moveNetDevices } = await import('./net-devices.js');
-            moveNetDevices(spec.linux.netDevices, pid);
-          }
-          await runHooks('prestart', spec.hooks?.prestart, state('creating', pid));
-          await runHooks('createRuntime', spec.hooks?.createRuntime, state('creating', pid));
+          await inNamespaces(spec, record!, pid);
         },
       },
     });
@@ -223,6 +199,17 @@ export async function createContainer(runtime: Runtime, options: CreateOptions):
     held?.release();
     for (const fd of opened) closeSync(fd);
   }
+}
+
+/** What the runtime does once the container's namespaces exist: network devices move in, then its hooks run. */
+export async function inNamespaces(spec: Spec, record: OciRecord, pid: number): Promise<void> {
+  if (spec.linux?.netDevices) {
+    const { moveNetDevices } = await import('./net-devices.js');
+    moveNetDevices(spec.linux.netDevices, pid);
+  }
+  const state = stateDocument(record, 'creating', pid);
+  await runHooks('prestart', spec.hooks?.prestart, state);
+  await runHooks('createRuntime', spec.hooks?.createRuntime, state);
 }
 
 /**
@@ -272,13 +259,17 @@ export function resolveBundle(cwd: string, given: string | undefined): string {
   }
 }
 
-/** Plans the container's groups, and puts them on record. */
-export function prepareCgroup(
+/** Plans the container's groups, of cgroups and of the resctrl filesystem, and puts them on record. */
+export async function prepareGroups(
   runtime: Runtime,
   spec: Spec,
   record: OciRecord,
   host: HostFacts,
-): CgroupPlan | undefined {
+): Promise<CgroupPlan | undefined> {
+  if (spec.linux?.intelRdt) {
+    const { prepareRdt } = await import('./rdt.js');
+    record.rdt = prepareRdt(spec.linux.intelRdt, record.id);
+  }
   if (runtime.cgroupManager === 'disabled') return undefined;
   const place = cgroupsPathOf(runtime, spec, record.id, host.cgroup);
   const groups = planGroups(spec, place, host);

@@ -54,7 +54,7 @@ export function plan(input: PlanInput): LaunchPlan {
     exit: [],
     finish: [],
   };
-  cgroups(input, out, nextSlot);
+  if (input.cgroup) groupSteps(input.cgroup, nextSlot, out);
   if (fresh.has('user')) idMaps(spec, out);
   out.parent.push(...rlimitStep(process));
   if (process.oomScoreAdj !== undefined) {
@@ -137,9 +137,12 @@ export function enterGroups(paths: readonly string[], nextSlot: () => number, ou
   }
 }
 
-function cgroups(input: PlanInput, out: LaunchPlan, nextSlot: () => number): void {
-  const c = input.cgroup;
-  if (!c) return;
+/** Steps that make the container's groups, and put init into them. */
+export function groupSteps(
+  c: NonNullable<PlanInput['cgroup']>,
+  nextSlot: () => number,
+  out: LaunchPlan,
+): void {
   for (const step of c.steps) {
     if (step.op === 'mkdir') out.prepare.push({ op: 'mkdirs', path: step.path, mode: 0o755 });
     else {

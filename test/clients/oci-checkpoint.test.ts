@@ -354,8 +354,9 @@ test('what can’t be checkpointed or restored says so, and leaves nothing', { s
 const TERMINAL = `
 import array, os, socket, sys, threading
 s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
+s.bind(sys.argv[1] + ".new")
 s.listen(1)
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 c = s.accept()[0]
 fds = array.array("i")
 _, ancillary, _, _ = c.recvmsg(64, socket.CMSG_LEN(4))
@@ -377,6 +378,7 @@ async function terminal(name: string) {
   const file = path.join(world.directory, `${name}.said`);
   writeFileSync(file, '');
   const child = spawn('python3', ['-c', TERMINAL, socket, file], { stdio: ['pipe', 'ignore', 'inherit'] });
+  after(() => child.kill());
   await world.until(() => existsSync(socket), 'the console socket');
   return {
     socket,

@@ -1,20 +1,19 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { fromErrno, InvalidError, isErrno, NotFoundError, NsboxError, runHooks } from '../../base/index.js';
+import { fromErrno, InvalidError, isErrno, NotFoundError, NsboxError } from '../../base/index.js';
 import { launchCgroup, makeScope } from '../../cgroup/index.js';
 import { type Launched, launch } from '../../engine/launch.js';
 import { hostFacts } from '../../host/index.js';
 import { connectUnix, dupFd, Netlink, processStat, sendFd, setLinkUp } from '../../kernel/index.js';
-import { type LaunchPlan, MS, type PlanInput } from '../../plan/index.js';
+import { groupSteps, type LaunchPlan, MS, type PlanInput } from '../../plan/index.js';
 import type { Spec } from '../../spec/index.js';
 import { checkSpec } from '../check.js';
-import { claim, forget, type OciRecord, save, self, stateDocument } from '../containers.js';
-import { announce, prepareCgroup, resolveBundle } from '../create.js';
+import { claim, forget, newRecord, type OciRecord, save } from '../containers.js';
+import { announce, inNamespaces, prepareGroups, resolveBundle } from '../create.js';
 import { destroy } from '../destroy.js';
 import { log } from '../log.js';
 import type { Runtime } from '../runtime.js';
 import { readBundle, saveSpec } from '../spec-file.js';
-import { ownStdio } from '../stdio.js';
 import { configFileOf } from './dump.js';
 import type { CriuOptions, CriuResponse } from './message.js';
 import { makeMountPoints } from './mount-points.js';
@@ -78,25 +77,8 @@ export async function restore(
   let held: { release(): void } | undefined;
   try {
     const host = hostFacts(ctx);
-    record = {
-      version: 1,
-      id: options.id,
-      ociVersion: spec.ociVersion,
-      bundle,
-      rootfs,
-      created: new Date().toISOString(),
-      annotations: spec.annotations,
-      creator: self(),
-      groups: { unified: null, v1: {} },
-      ownPid: (spec.linux?.namespaces ?? []).some((n) => n.type === 'pid' && !n.path),
-      hooks: spec.hooks,
-      stdio: ownStdio(),
-    };
-    const groups = prepareCgroup(runtime, spec, record, host);
-    if (spec.linux?.intelRdt) {
-      const { prepareRdt } = await import('../rdt.js');
-      record.rdt = prepareRdt(spec.linux.intelRdt, options.id);
-    }
+    record = newRecord(options.id, bundle, rootfs, spec);
+    const groups = await prepareGroups(runtime, spec, record, host);
     save(root, record);
     saveSpec(root, options.id, spec);
     makeMountPoints(spec, rootfs);
@@ -225,12 +207,7 @@ async function during(script: string, pid: number, fds: readonly number[], d: Du
         using netlink = new Netlink(`/proc/${pid}/ns/net`);
         netlink.run([setLinkUp('lo')]);
       }
-      if (spec.linux?.netDevices) {
-        const { moveNetDevices } = await import('../net-devices.js');
-        moveNetDevices(spec.linux.netDevices, pid);
-      }
-      await runHooks('prestart', spec.hooks?.prestart, stateDocument(record, 'creating', pid));
-      await runHooks('createRuntime', spec.hooks?.createRuntime, stateDocument(record, 'creating', pid));
+      await inNamespaces(spec, record, pid);
       break;
     }
     case 'orphan-pts-master':
@@ -332,22 +309,14 @@ interface CriuPlace {
 /** criu as the program of a launch: with the host's rights and files, but in the container's groups. */
 function criuPlan(place: CriuPlace): LaunchPlan {
   const { cgroup } = place;
-  const slot = 3 + place.passed.length;
-  const prepare: LaunchPlan['prepare'] = (cgroup?.steps ?? []).map((s) =>
-    s.op === 'mkdir'
-      ? { op: 'mkdirs', path: s.path, mode: 0o755 }
-      : { op: 'writeFile', path: s.path, data: s.value, optional: s.optional },
-  );
-  if (cgroup?.device) prepare.push({ op: 'deviceProgram', ...cgroup.device });
-  const v1 = (cgroup?.join ?? []).map((path, i) => ({ path, slot: slot + 1 + i }));
-  return {
+  const out: LaunchPlan = {
     id: place.id,
     stdio: 'inherit',
     stdinOpen: false,
     leaveAfterStart: place.options.detach,
     dieWithRuntime: false,
     passed: place.passed.map((_, i) => `criu-${i}`),
-    prepare,
+    prepare: [],
     clone: {
       op: 'clone',
       namespaces: ['mount'],
@@ -355,35 +324,37 @@ function criuPlan(place: CriuPlace): LaunchPlan {
       cgroup: cgroup?.into,
       keepNamespaces: false,
     },
-    parent: [
-      ...v1.map(({ path, slot }) => ({ op: 'cgroupOpen', path, slot }) as const),
-      {
-        op: 'openTree',
-        slot,
-        source: place.rootfs,
-        recursive: true,
-        set: 0,
-        clear: 0,
-        deepSet: 0,
-        deepClear: 0,
-        propagation: MS.PRIVATE,
-      },
-    ],
-    init: [
-      ...v1.map(({ path, slot }) => ({ op: 'cgroupEnter', slot, path }) as const),
-      { op: 'propagation', flags: MS.PRIVATE | MS.REC },
-      { op: 'attachAt', slot, path: place.criuRoot },
-      { op: 'fds', slots: place.passed.map((_, i) => 3 + i) },
-      {
-        op: 'exec',
-        path: '/usr/sbin:/usr/bin:/sbin:/bin',
-        argv: [place.criu, 'swrk', String(SOCKET_FD)],
-        env: place.env,
-      },
-    ],
+    parent: [],
+    init: [],
     exit: [],
     finish: [],
   };
+  let slots = 3 + place.passed.length;
+  if (cgroup) groupSteps(cgroup, () => slots++, out);
+  const slot = slots++;
+  out.parent.push({
+    op: 'openTree',
+    slot,
+    source: place.rootfs,
+    recursive: true,
+    set: 0,
+    clear: 0,
+    deepSet: 0,
+    deepClear: 0,
+    propagation: MS.PRIVATE,
+  });
+  out.init.push(
+    { op: 'propagation', flags: MS.PRIVATE | MS.REC },
+    { op: 'attachAt', slot, path: place.criuRoot },
+    { op: 'fds', slots: place.passed.map((_, i) => 3 + i) },
+    {
+      op: 'exec',
+      path: '/usr/sbin:/usr/bin:/sbin:/bin',
+      argv: [place.criu, 'swrk', String(SOCKET_FD)],
+      env: place.env,
+    },
+  );
+  return out;
 }
 
 /** As execve takes it; Node's own settings are none of criu's business. */
