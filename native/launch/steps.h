@@ -21,7 +21,7 @@ Failure StepUnlink(Run&, Reader&);         // str path
 Failure StepListen(Run&, Reader&);         // str directory, str name of a unix socket, u32 slot
 Failure StepStdioOwner(Run&, Reader&);     // u32 uid, u32 gid (host ids)
 Failure StepReport(Run&, Reader&);         // u32 n, str path…: contents go into the exit message
-Failure StepLimitChanges(Run&, Reader&);   // str file, flag joins: made by src/cgroup/changes.ts
+Failure StepLimitChanges(Run&, Reader&);   // str file, u8 pass: made by src/cgroup/changes.ts
 
 // steps_detached.cc: run by the monitor; mounts that are attached nowhere
 Failure StepOpenTree(Run&, Reader&);

@@ -142,9 +142,7 @@ static void RemoveGroups(const char* directory) {
 }
 
 // A group is busy (EBUSY) for a moment after its last process was killed: a zombie must be reaped first.
-Failure StepCgroupRemove(Run&, Reader& r) {
-  const char* directory = r.str();
-  if (r.bad()) return Malformed();
+static Failure RemoveGroup(const char* directory) {
   for (int round = 0; round < 400; round++) {
     if (rmdir(directory) == 0 || errno == ENOENT) return Ok();
     RemoveGroups(directory);
@@ -153,6 +151,11 @@ Failure StepCgroupRemove(Run&, Reader& r) {
     nanosleep(&pause, nullptr);
   }
   return Fail("rmdir", directory, EBUSY);
+}
+
+Failure StepCgroupRemove(Run&, Reader& r) {
+  const char* directory = r.str();
+  return r.bad() ? Malformed() : RemoveGroup(directory);
 }
 
 Failure StepRemoveTree(Run&, Reader& r) {
@@ -221,11 +224,12 @@ Failure StepReport(Run& run, Reader& r) {
 }
 
 // Limits that were changed while the container ran, for the runs that the monitor starts itself. The file is written
-// by `nsbox update`; there is none where nothing was changed. u8 kind (0 make a group, 1 write, 2 join, 3 write if possible), str path,
-// str value; kind 2 is for the pass after the clone.
+// by `nsbox update`; there is none where nothing was changed. u8 kind (0 make a group, 1 write, 2 join, 3 write if
+// possible), str path, str value. Passes: 0 before the clone, 1 after it (kind 2), 2 at the end of a run, which removes
+// the groups that were made.
 Failure StepLimitChanges(Run& run, Reader& r) {
   const char* file = r.str();
-  const bool joins = r.flag();
+  const uint8_t pass = r.u8();
   if (r.bad()) return Malformed();
   Fd fd(open(file, O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return errno == ENOENT ? Ok() : Fail("open", file);
@@ -238,9 +242,14 @@ Failure StepLimitChanges(Run& run, Reader& r) {
     const char* path = changes.str();
     const Bytes value = changes.bytes();
     if (changes.bad()) return Fail("read", file, EBADMSG);
-    if (joins != (kind == 2)) continue;
+    if (pass == 2 ? kind != 0 : (pass == 1) != (kind == 2)) continue;
     char pid[16];
     Failure f;
+    if (pass == 2) {
+      f = RemoveGroup(path);
+      if (f) return f;
+      continue;
+    }
     if (kind == 0) {
       f = MakeDirectories(path, 0755);
     } else if (kind == 1 || kind == 3) {

@@ -51,9 +51,10 @@ export function isDefault(limit: Limit): boolean {
  * @throws InvalidError for values that no kernel takes, and for swap without memory
  */
 export function limitsOf(resources: SpecResources): Limit[] {
+  const { 'cpu.idle': idle, ...unified } = resources.unified ?? {};
   return [
     ...memoryLimits(resources.memory ?? {}),
-    ...cpuLimits(resources.cpu ?? {}),
+    ...cpuLimits(resources.cpu ?? {}, idle),
     ...pidsLimits(resources.pids),
     ...ioLimits(resources.blockIO ?? {}),
     ...hugetlbLimits(resources.hugepageLimits ?? []),
@@ -64,7 +65,7 @@ export function limitsOf(resources: SpecResources): Limit[] {
       if (r.hcaObjects !== undefined) parts.push(`hca_object=${r.hcaObjects}`);
       return { controller: 'rdma', file: 'rdma.max', value: parts.join(' ') };
     }),
-    ...Object.entries(resources.unified ?? {}).map(([file, value]) => rawLimit(file, value)),
+    ...Object.entries(unified).map(([file, value]) => rawLimit(file, value)),
   ];
 }
 
@@ -155,7 +156,8 @@ export function ioWeightOfBlkio(weight: number): number {
   return Math.round(1 + ((weight - 10) * 9999) / 990);
 }
 
-function cpuLimits(cpu: NonNullable<SpecResources['cpu']>): Limit[] {
+/** @param rawIdle cpu.idle as a raw file, which decides over weights like cpu.idle of the spec */
+function cpuLimits(cpu: NonNullable<SpecResources['cpu']>, rawIdle: string | undefined): Limit[] {
   const out: Limit[] = [];
   const set = (file: string, value: string, legacy?: string): void => {
     out.push({
@@ -165,9 +167,10 @@ function cpuLimits(cpu: NonNullable<SpecResources['cpu']>): Limit[] {
       ...(legacy ? { legacy } : {}),
     });
   };
-  if (cpu.idle !== undefined) set('cpu.idle', String(cpu.idle));
-  // The kernel refuses a weight for an idle group.
-  if (cpu.shares !== undefined && cpu.shares > 0 && !cpu.idle) {
+  const idle = rawIdle?.trim() ?? cpu.idle?.toString();
+  // First: the kernel refuses a weight for an idle group.
+  if (idle !== undefined) set('cpu.idle', idle);
+  if (cpu.shares !== undefined && cpu.shares > 0 && (idle === undefined || idle === '0')) {
     const shares = Math.min(262144, Math.max(2, cpu.shares));
     set('cpu.weight', String(weightOfShares(shares)), String(shares));
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { type Context, packageRoot } from '../base/index.js';
+import { controllerReport } from '../cgroup/index.js';
 import { hostFacts } from '../host/index.js';
 import { listContainers } from './containers.js';
 import { stateOf } from './ps.js';
@@ -67,6 +68,9 @@ export function systemInfo(ctx: Context, images: number) {
     DockerRootDir: ctx.root,
     StateDir: ctx.state,
     IdRanges: host.ids.ranges,
+    Warnings: controllerReport(cgroup)
+      .filter((report) => report.place === undefined)
+      .map(({ controller, why, remedy }) => `No ${controller} limit support: ${why}; ${remedy}`),
   };
 }
 

@@ -20,7 +20,7 @@ const PRESSURE_PAUSE = 10_000;
  * @param pressure share of a second in which work must have waited, 0 to 1; 0: no pressure events
  */
 export async function reportLimitEvents(ctx: Context, signal: AbortSignal, pressure: number): Promise<void> {
-  const watches = new Map<string, Disposable>();
+  const watches = new Map<string, Watch>();
   let lock: FileLock | undefined;
   const lead = (): void => {
     if (lock) return;
@@ -31,7 +31,7 @@ export async function reportLimitEvents(ctx: Context, signal: AbortSignal, press
     }
   };
   const drop = (id: string): void => {
-    watches.get(id)?.[Symbol.dispose]();
+    watches.get(id)?.watch[Symbol.dispose]();
     watches.delete(id);
   };
   const add = (record: ContainerRecord): void => {
@@ -44,10 +44,23 @@ export async function reportLimitEvents(ctx: Context, signal: AbortSignal, press
       lead();
       if (event.Type !== 'container' || !lock) continue;
       const { ID } = event.Actor;
+      const watched = watches.get(ID);
       if (event.Action === 'start') {
         const record = readContainer(ctx, ID);
         if (record) add(record);
-      } else if (event.Action === 'die' || event.Action === 'destroy') drop(ID);
+      } else if (event.Action === 'oom' && watched) {
+        watched.ooms++;
+      } else if (event.Action === 'die' || event.Action === 'destroy') {
+        // The group may be gone before its count could be read: the end tells that the first process was killed.
+        if (
+          watched &&
+          watched.ooms > 0 &&
+          watched.kills === 0 &&
+          event.Actor.Attributes['exitCode'] === '137'
+        )
+          emitEvent(ctx, 'oom-kill', watched.record, { count: '1' });
+        drop(ID);
+      }
     }
   } finally {
     for (const id of [...watches.keys()]) drop(id);
@@ -55,10 +68,19 @@ export async function reportLimitEvents(ctx: Context, signal: AbortSignal, press
   }
 }
 
-function watchContainer(ctx: Context, record: ContainerRecord, pressure: number): Disposable {
+/** A container that is watched, and what was told of this run: the monitor's `oom`, our `oom-kill`. */
+interface Watch {
+  record: ContainerRecord;
+  watch: Disposable;
+  ooms: number;
+  kills: number;
+}
+
+function watchContainer(ctx: Context, record: ContainerRecord, pressure: number): Watch {
   const told = new Map<string, number>();
   const report = (event: LimitEvent): void => {
     if (event.action === 'oom') return; // the monitor's
+    if (event.action === 'oom-kill') watched.kills++;
     if (event.action === 'pressure') {
       const before = told.get(event.resource ?? '');
       if (before !== undefined && monotonicMs() - before < PRESSURE_PAUSE) return;
@@ -70,5 +92,8 @@ function watchContainer(ctx: Context, record: ContainerRecord, pressure: number)
     });
   };
   const groups = findGroups(factsOf(ctx).cgroup, record.cgroup);
-  return watchLimits(groups, report, pressure > 0 ? { pressure } : {});
+  const nothing: Disposable = { [Symbol.dispose]: () => {} };
+  const watched: Watch = { record, watch: nothing, ooms: 0, kills: 0 };
+  watched.watch = watchLimits(groups, report, pressure > 0 ? { pressure } : {});
+  return watched;
 }

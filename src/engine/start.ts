@@ -135,10 +135,7 @@ export async function prepareLaunch(
       : { kind: 'directory', path: request.rootfs!, idmap: record.idRange !== undefined },
     stdio: request.tty ? 'terminal' : 'pipes',
     stdinOpen: request.interactive,
-    cgroup: {
-      ...launchCgroup(groups, { hideFigures: true }),
-      ...(request.restart.name === 'no' ? {} : { changes: paths.changes }),
-    },
+    cgroup: { ...launchCgroup(groups, { hideFigures: true }), changes: paths.changes },
     ...(edits ? { links: edits.symlinks } : {}),
     ...(seccomp ? { seccomp: { program: seccomp.program, flags: seccomp.flags } } : {}),
     networkSync: ownNetwork && wired(request.networks),

@@ -130,9 +130,12 @@ export function describeStep(step: Step): StepText {
       };
     case 'limitChanges':
       return {
-        title: step.joins ? 'Join groups of limits changed meanwhile' : 'Apply limits changed meanwhile',
-        calls: `read("${step.file}"); write(…)`,
-        why: 'a restart by the monitor keeps what `nsbox update` changed; at the first run there is no such file',
+        title: LIMIT_CHANGES[step.pass],
+        calls: `read("${step.file}"); ${step.pass === 'remove' ? 'rmdir(…)' : 'write(…)'}`,
+        why:
+          step.pass === 'remove'
+            ? 'nothing stays behind; without `nsbox update` there is no such file'
+            : 'a restart by the monitor keeps what `nsbox update` changed; at the first run there is no such file',
         man: 'cgroups(7)',
       };
     case 'report':
@@ -518,3 +521,9 @@ function overlayCalls(step: StepOf<'overlay'>): string {
   const idmap = step.idmap ? ', mount_setattr(MOUNT_ATTR_IDMAP)' : '';
   return `clone(CLONE_NEWNS|CLONE_FILES|CLONE_VM|CLONE_VFORK); mount(MS_REC|MS_PRIVATE); (open_tree${idmap}, move_mount) × ${layers}; mount("overlay", lowerdir × ${layers}${upper}${more}); open_tree(OPEN_TREE_CLONE); mount_setattr(set ${hex(step.attrs)})`;
 }
+
+const LIMIT_CHANGES = {
+  make: 'Apply limits changed meanwhile',
+  join: 'Join groups of limits changed meanwhile',
+  remove: 'Remove groups of limits changed meanwhile',
+} as const;

@@ -103,7 +103,7 @@ const ENCODERS: Encoders = {
   listen: [12, (w, s) => w.str(s.directory).str(s.name).u32(s.slot)],
   stdioOwner: [13, (w, s) => w.u32(s.uid).u32(s.gid)],
   report: [14, (w, s) => w.strs(s.paths)],
-  limitChanges: [15, (w, s) => w.str(s.file).flag(s.joins)],
+  limitChanges: [15, (w, s) => w.str(s.file).u8(['make', 'join', 'remove'].indexOf(s.pass))],
   openTree: [
     20,
     (w, s) => {

@@ -82,7 +82,7 @@ export interface CgroupInput {
   /** Those of them whose hierarchies a mount of the container's cgroups shows; absent: all. */
   shown?: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
-  /** File with limits changed while it runs, which the monitor's own restarts apply. */
+  /** File with limits changed while it runs: the monitor's own restarts apply them, its end removes their groups. */
   changes?: string;
   /** Groups to kill and remove at the end, deepest first. */
   remove: string[];

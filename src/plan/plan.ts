@@ -160,8 +160,8 @@ export function groupSteps(
   }
   enterGroups(c.join, nextSlot, out);
   if (c.changes) {
-    out.prepare.push({ op: 'limitChanges', file: c.changes, joins: false });
-    out.parent.push({ op: 'limitChanges', file: c.changes, joins: true });
+    out.prepare.push({ op: 'limitChanges', file: c.changes, pass: 'make' });
+    out.parent.push({ op: 'limitChanges', file: c.changes, pass: 'join' });
   }
 }
 
@@ -451,6 +451,8 @@ function endings(input: PlanInput, out: LaunchPlan): void {
   for (const path of input.cgroup?.remove ?? []) out.exit.push({ op: 'cgroupKill', path });
   if (input.report?.length) out.exit.push({ op: 'report', paths: input.report });
   for (const path of input.cgroup?.remove ?? []) out.exit.push({ op: 'cgroupRemove', path });
+  if (input.cgroup?.changes)
+    out.exit.push({ op: 'limitChanges', file: input.cgroup.changes, pass: 'remove' });
   for (const path of input.unlinkAtEnd ?? []) out.finish.push({ op: 'unlink', path });
   for (const path of input.removeAtEnd ?? []) out.finish.push({ op: 'removeTree', path });
 }

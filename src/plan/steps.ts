@@ -77,7 +77,7 @@ export type Step = Common &
     | { op: 'listen'; directory: string; name: string; slot: number }
     | { op: 'stdioOwner'; uid: number; gid: number }
     | { op: 'report'; paths: string[] }
-    | { op: 'limitChanges'; file: string; joins: boolean }
+    | { op: 'limitChanges'; file: string; pass: 'make' | 'join' | 'remove' }
     | {
         op: 'openTree';
         slot: number;

@@ -13,6 +13,7 @@ import {
 } from '../../src/cgroup/index.js';
 import { EFFECTS } from '../support/limit-effects.js';
 import { loadProgram } from '../support/load.js';
+import { RAW_EFFECTS } from '../support/raw-limit-effects.js';
 import { Rig } from '../support/rig.js';
 
 let rig: Rig;
@@ -43,7 +44,7 @@ after(async () => {
   assert.deepEqual(listGroups(rig.host.cgroup, rig.parent), [], 'groups are left');
 });
 
-for (const effect of EFFECTS) {
+for (const effect of [...EFFECTS, ...RAW_EFFECTS]) {
   test(`${effect.name}`, async (t) => {
     const why = effect.skip?.(rig);
     if (why) t.skip(why);

@@ -200,6 +200,19 @@ test('a limit that nothing enforces is an error with controller, place and remed
   assert.match(refused({ blockIO: { weight: 100 } }, { ...UNIFIED, ioWeight: null }), /bfq/);
 });
 
+test('an idle group gets no weight, however it was asked to be idle', () => {
+  const cpu = { shares: 2048 };
+  const idle = { '/nsbox/x/cpu.idle': '1' };
+  assert.deepEqual(writes({ cpu: { ...cpu, idle: 1 } }), idle);
+  assert.deepEqual(writes({ cpu, unified: { 'cpu.idle': '1' } }), idle);
+  const again = writes({ cpu, unified: { 'cpu.idle': '0' } }, UNIFIED, { update: true });
+  // The kernel takes the weight once the group is no longer idle.
+  assert.deepEqual(Object.entries(again), [
+    ['/nsbox/x/cpu.idle', '0'],
+    ['/nsbox/x/cpu.weight', '200'],
+  ]);
+});
+
 test('--force-limits=warn keeps what can be enforced', () => {
   const plan = planCgroup(
     { memory: { limit: MiB }, unified: { 'memory.high': '1M' }, pids: { limit: 3 } },

@@ -21,13 +21,13 @@ export interface Effect {
 const MiB = 1024 ** 2;
 
 /** The text of the file a limit was written to, by its last path component. */
-function value(running: Running, ...names: string[]): string {
+export function value(running: Running, ...names: string[]): string {
   const write = running.plan.writes.find((w) => names.some((n) => w.path.endsWith(`/${n}`)));
   assert.ok(write, `nothing was written to ${names.join(' or ')}`);
   return readFileSync(write.path, 'latin1').trim();
 }
 
-const isUnified = (rig: Rig): boolean => rig.host.cgroup.mode === 'unified';
+export const isUnified = (rig: Rig): boolean => rig.host.cgroup.mode === 'unified';
 
 /** `major:minor` of the block device below a path. */
 function deviceOf(file: string): { major: number; minor: number } | undefined {
@@ -152,15 +152,13 @@ export const EFFECTS: Effect[] = [
         const { output } = await half.ended;
         const got = Number(output) / seconds;
         const { cpu } = readUsage(half.groups);
-        assert.ok(
-          Math.abs(cpu.usageUsec / 1e6 - Number(output)) < 0.1,
-          `${cpu.usageUsec} µs counted, ${output} used`,
-        );
-        if (got >= 0.45 && got <= 0.55) {
+        const counted = cpu.usageUsec / 1e6;
+        if (got >= 0.45 && got <= 0.55 && Math.abs(counted - Number(output)) < 0.1) {
           assert.ok(cpu.throttledPeriods > 10 && cpu.throttledUsec > 500_000, JSON.stringify(cpu));
           break;
         }
-        assert.ok(attempt < 5, `got ${got} CPUs, the fifth time beside the 0.45 to 0.55 asked for`);
+        const beside = 'the fifth time beside the 0.45 to 0.55 asked for, or beside each other';
+        assert.ok(attempt < 5, `got ${got} CPUs (${output.trim()} s used, ${counted} s counted), ${beside}`);
       }
     },
   },

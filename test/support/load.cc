@@ -1,11 +1,14 @@
 // Loads for the tests of limits, built statically so that it runs in any container:
-//   load memory BYTES [SECONDS]   touches BYTES, prints "touched N" after each MiB, then sleeps
-//   load cpu SECONDS              spins, prints the CPU seconds it got
-//   load pressure SECONDS         two processes that spin
-//   load forks N SECONDS          forks N sleeping children, prints how many were made and the errno's name
-//   of the first refusal load read DEVICE BYTES        reads with O_DIRECT in 64 KiB pieces, prints
-//   milliseconds load write FILE BYTES         the same, writing load cache FILE               reads a file
-//   through the page cache, then sleeps for ever
+//   load memory BYTES [SECONDS] touches BYTES, prints "touched N" after each MiB, then sleeps
+//   load cpu SECONDS            spins, prints the CPU seconds it got
+//   load pressure SECONDS       two processes that spin
+//   load forks N SECONDS        forks N sleeping children, prints how many were made and the errno's name
+//                               of the first refusal
+//   load read DEVICE BYTES      reads with O_DIRECT in 64 KiB pieces, prints milliseconds
+//   load write FILE BYTES       the same, writing
+//   load cache FILE             reads a file through the page cache, then sleeps for ever
+//   load hugepages BYTES        maps and touches huge pages, prints "mapped N" or the errno's name
+//   load held VERB …            does it after a SIGUSR1
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -94,6 +97,19 @@ static int Direct(const char* path, size_t bytes, bool write_it) {
   return 0;
 }
 
+/** A mapping of huge pages: the limit of reservations answers at once, without a page touched. */
+static int HugePages(size_t bytes) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB;
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (p == MAP_FAILED) {
+    printf("%s\n", strerrorname_np(errno));
+    return 1;
+  }
+  memset(p, 1, bytes);
+  printf("mapped %zu\n", bytes);
+  return 0;
+}
+
 static int Cache(const char* path) {
   const int fd = open(path, O_RDONLY);
   static char buffer[65536];
@@ -107,6 +123,18 @@ static int Cache(const char* path) {
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
+  if (!strcmp(argv[1], "held")) {
+    // Blocked, it reaches the first process of a pid namespace too.
+    sigset_t go;
+    sigemptyset(&go);
+    sigaddset(&go, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &go, nullptr);
+    int got = 0;
+    sigwait(&go, &got);
+    argv++;
+    argc--;
+    if (argc < 3) return 2;
+  }
   const char* verb = argv[1];
   if (!strcmp(verb, "memory"))
     return Memory(strtoull(argv[2], nullptr, 10), argc > 3 ? static_cast<unsigned>(atoi(argv[3])) : 0);
@@ -115,6 +143,7 @@ int main(int argc, char** argv) {
     if (fork() == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     return Cpu(atof(argv[2]));
   }
+  if (!strcmp(verb, "hugepages")) return HugePages(strtoull(argv[2], nullptr, 10));
   if (!strcmp(verb, "cache")) return Cache(argv[2]);
   if (argc < 4) return 2;
   if (!strcmp(verb, "forks")) return Forks(atoi(argv[2]), static_cast<unsigned>(atoi(argv[3])));

@@ -16,6 +16,7 @@ import {
   removeContainer,
   reportLimitEvents,
   sampleStats,
+  signalContainer,
   startContainer,
   stateOf,
   topOf,
@@ -89,6 +90,8 @@ export class Place implements AsyncDisposable {
 
 export interface ContainerCheck {
   name: string;
+  /** A reason not to run it here. */
+  skip?: (place: Place) => string | undefined;
   run: (place: Place) => Promise<void>;
 }
 
@@ -103,6 +106,39 @@ async function eventually<T>(
     if (value) return value;
     if (performance.now() > end) assert.fail(`${what}: not within ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/**
+ * Lets a `held` container go on while events are listened to, and waits for one of them; where it is the container's
+ * death that is told of, for that too.
+ * @param seen gets all events of the container
+ */
+async function told(
+  place: Place,
+  record: ContainerRecord,
+  action: string,
+  seen: EngineEvent[] = [],
+): Promise<EngineEvent> {
+  const stop = new AbortController();
+  const reporting = reportLimitEvents(place.ctx, stop.signal, 0.3);
+  const listening = (async () => {
+    for await (const event of readEvents(place.ctx, { signal: stop.signal })) {
+      if (event.Actor.ID === record.id) seen.push(event);
+    }
+  })();
+  try {
+    await signalContainer(place.ctx, record, 'USR1');
+    const wanted = action === 'oom-kill' ? [action, 'die'] : [action];
+    await eventually(
+      `the event ${action}`,
+      () => wanted.every((a) => seen.some((e) => e.Action === a)),
+      30_000,
+    );
+    return seen.find((e) => e.Action === action)!;
+  } finally {
+    stop.abort();
+    await Promise.all([reporting, listening]);
   }
 }
 
@@ -243,28 +279,90 @@ export const CONTAINER_CHECKS: ContainerCheck[] = [
     },
   },
   {
-    name: 'events: what limits do is told while somebody listens',
+    name: 'update: a controller that the container was not in is joined once, and its group goes with the container',
     async run(place) {
-      const stop = new AbortController();
+      const { cgroup } = hostFacts(place.ctx);
+      for (const autoRemove of [false, true]) {
+        const record = await place.start(['memory', String(MiB), '600'], {}, { autoRemove });
+        const { pid } = await eventually('its pid', () => stateOf(place.ctx, record).running);
+        const allowed = (): string | undefined =>
+          /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+        const before = findGroups(cgroup, record.cgroup);
+        assert.equal(before.v1['cpuset'], undefined, 'it is in a cpuset from the start');
+        for (const cpusetCpus of ['0', String(os.cpus().length - 1)]) {
+          await updateContainer(place.ctx, record, { resources: { cpusetCpus } });
+          assert.equal(allowed(), cpusetCpus);
+        }
+        const after = findGroups(cgroup, record.cgroup);
+        if (cgroup.v1['cpuset']) {
+          assert.equal(after.v1['cpuset'], `${cgroup.v1['cpuset']}${record.cgroup}`);
+          assert.match(
+            readFileSync(`/proc/${pid}/cgroup`, 'latin1'),
+            new RegExp(`cpuset:${record.cgroup}\n`),
+          );
+        }
+        if (autoRemove) process.kill(pid, 'SIGKILL');
+        else await removeContainer(place.ctx, record, { force: true });
+        await eventually('the end of its groups', () => {
+          const { unified, v1 } = findGroups(cgroup, record.cgroup);
+          return unified === null && Object.keys(v1).length === 0;
+        });
+      }
+    },
+  },
+  {
+    name: 'events: pressure is told while somebody listens',
+    async run(place) {
+      const record = await place.start(['held', 'pressure', '30'], { cpusetCpus: '0' });
+      const event = await told(place, record, 'pressure');
+      assert.equal(event.Actor.Attributes['resource'], 'cpu');
+      await removeContainer(place.ctx, record, { force: true });
+    },
+  },
+  {
+    name: 'events: oom, oom-kill and die of a hog, in this order, with its exit code',
+    async run(place) {
+      const limits = { memory: 24 * MiB, memorySwap: 24 * MiB };
+      const record = await place.start(['held', 'memory', String(200 * MiB)], limits);
       const seen: EngineEvent[] = [];
-      const reporting = reportLimitEvents(place.ctx, stop.signal, 0.3);
-      const listening = (async () => {
-        for await (const event of readEvents(place.ctx, { signal: stop.signal })) seen.push(event);
-      })();
-      const record = await place.start(['pressure', '4'], { cpusetCpus: '0' });
-      await eventually(
-        'a pressure event',
-        () => seen.some((e) => e.Action === 'pressure' && e.Actor.ID === record.id),
-        10_000,
+      const kill = await told(place, record, 'oom-kill', seen);
+      assert.equal(kill.Actor.Attributes['count'], '1');
+      assert.equal(kill.Actor.Attributes['name'], record.name);
+      const die = seen.find((e) => e.Action === 'die');
+      assert.deepEqual(
+        seen.map((e) => e.Action).filter((a) => ['oom', 'die'].includes(a)),
+        ['oom', 'die'],
       );
-      stop.abort();
-      await Promise.all([reporting, listening]);
+      assert.equal(die?.Actor.Attributes['exitCode'], '137');
+    },
+  },
+  {
+    name: 'events: pids-max when a fork is refused',
+    skip: (place) =>
+      hostFacts(place.ctx).cgroup.v1['pids'] ? 'cgroup v1 gives no notice of a refused fork' : undefined,
+    async run(place) {
+      const record = await place.start(['held', 'forks', '50', '600'], { pidsLimit: 8 });
+      const event = await told(place, record, 'pids-max');
+      assert.ok(Number(event.Actor.Attributes['count']) >= 1);
+      await removeContainer(place.ctx, record, { force: true });
+    },
+  },
+  {
+    name: 'events: memory-high when it throttles',
+    skip: (place) =>
+      hostFacts(place.ctx).cgroup.v1['memory'] ? 'memory.high is a control of cgroup2 alone' : undefined,
+    async run(place) {
+      const record = await place.start(['held', 'memory', String(64 * MiB), '600'], {
+        unified: { 'memory.high': String(16 * MiB) },
+      });
+      const event = await told(place, record, 'memory-high');
+      assert.ok(Number(event.Actor.Attributes['count']) >= 1);
+      await removeContainer(place.ctx, record, { force: true });
     },
   },
 ];
 
 async function removeFromRun(place: Place, record: ContainerRecord): Promise<void> {
-  const { signalContainer } = await import('../../src/engine/index.js');
   await signalContainer(place.ctx, record, 'KILL');
   await waitContainer(place.ctx, record);
 }

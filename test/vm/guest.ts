@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { checkImageIds } from '../support/image-ids.js';
 import type { Effect } from '../support/limit-effects.js';
 import { EFFECTS } from '../support/limit-effects.js';
+import { checkFlags } from '../support/limit-flags.js';
 import { checkNestedLimits } from '../support/nested.js';
+import { RAW_EFFECTS } from '../support/raw-limit-effects.js';
 import { CONTAINER_CHECKS, Place } from '../support/resource-containers.js';
 import { Rig } from '../support/rig.js';
 import { checkQuota, noQuotas } from '../support/storage-quota.js';
@@ -73,20 +75,29 @@ async function withSystemd(): Promise<GuestResult[]> {
 async function main(): Promise<void> {
   if (!existsSync('/run/vm')) throw new Error('this file is for the test VM: npm run test:vm');
   addSwap();
+  writeFileSync('/proc/sys/vm/nr_hugepages', '8');
   const rig = new Rig();
   const more: Effect[] = [
     { name: 'nested: limits inside a container whose root group holds processes', run: nested },
   ];
-  for (const effect of [...EFFECTS, ...more]) {
+  for (const effect of [...EFFECTS, ...RAW_EFFECTS, ...more]) {
     await check(effect, rig);
   }
   await rig[Symbol.asyncDispose]();
   const place = new Place();
-  for (const { name, run } of CONTAINER_CHECKS) {
-    const effect: Effect = { name: `container: ${name}`, run: () => run(place) };
+  for (const { name, skip, run } of CONTAINER_CHECKS) {
+    const effect: Effect = {
+      name: `container: ${name}`,
+      skip: () => skip?.(place),
+      run: () => run(place),
+    };
     await check(effect, rig);
   }
   await place[Symbol.asyncDispose]();
+  await check(
+    { name: 'each flag of a limit is in the kernel’s file, and after an update', run: checkFlags },
+    rig,
+  );
   const inner: Effect = { name: 'nsbox in nsbox: limits of inner containers hold', run: checkNestedLimits };
   await check(inner, rig);
   await check(

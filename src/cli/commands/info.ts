@@ -54,6 +54,8 @@ export const command = defineCommand({
         '',
       ].join('\n'),
     );
+    // Beside the list, as Docker prints them; with --format they are a field.
+    if (!flags.format) io.err(info.Warnings.map((text) => `WARNING: ${text}\n`).join(''));
     return 0;
   },
 });
