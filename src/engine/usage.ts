@@ -51,7 +51,7 @@ export function systemUsage(ctx: Context): SystemUsage {
       status,
       created: record.created,
       size: directorySize(path.join(containerPaths(ctx, record.id).data), 'disk'),
-      active: ['running', 'paused', 'restarting'].includes(status),
+      active: isActive(status),
     };
   });
   const volumeList = openVolumes(ctx)
@@ -131,4 +131,14 @@ export async function imageUsage(ctx: Context): Promise<ImageUsage> {
 /** The container that has an image, for whoever wants to remove it. */
 export function imageUser(ctx: Context): (imageId: string) => string | undefined {
   return (imageId) => listContainers(ctx).find((c) => c.image?.id === imageId)?.id;
+}
+
+/** The running container that has an image, for whoever wants to change its files. */
+export function runningImageUser(ctx: Context): (imageId: string) => string | undefined {
+  return (imageId) =>
+    listContainers(ctx).find((c) => c.image?.id === imageId && isActive(stateOf(ctx, c).status))?.id;
+}
+
+function isActive(status: string): boolean {
+  return ['running', 'paused', 'restarting'].includes(status);
 }

@@ -78,19 +78,20 @@ function recordsIn<T>(directory: string): T[] {
   return out;
 }
 
-/** Writes an image's record and its names. The caller holds the records' lock. */
-export function writeImage(ctx: Context, record: ImageRecord, names: readonly string[]): void {
+/**
+ * Writes an image's record and its names. The caller holds the records' lock.
+ * @returns the record with what was known of the image before: since when, and where registries have it
+ */
+export function writeImage(ctx: Context, record: ImageRecord, names: readonly string[]): ImageRecord {
   ensureDirectory(storePaths.images(ctx));
   ensureDirectory(storePaths.tags(ctx));
   const before = readImage(ctx, record.id);
   const repoDigests = [...new Set([...(before?.repoDigests ?? []), ...record.repoDigests])];
-  writeRecord(storePaths.image(ctx, record.id), {
-    ...record,
-    added: before?.added ?? record.added,
-    repoDigests,
-  });
+  const written = { ...record, added: before?.added ?? record.added, repoDigests };
+  writeRecord(storePaths.image(ctx, record.id), written);
   for (const name of names) writeTag(ctx, name, record.id);
   writeIndex(ctx);
+  return written;
 }
 
 /** Gives a canonical name to an image, taking it from another that had it. */

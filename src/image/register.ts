@@ -1,10 +1,10 @@
 import type { Context } from '../base/index.js';
 import { fsyncDirectory } from '../state/index.js';
-import { putBlob, sha256 } from './blobs.js';
+import { blobSize, putBlob, sha256 } from './blobs.js';
 import { chainIdOf, layerRecord } from './layer/index.js';
 import type { Lease } from './lease.js';
 import { storePaths } from './paths.js';
-import { type ImageRecord, lockRecords, writeImage } from './records.js';
+import { type ImageRecord, lockRecords, readImage, writeImage } from './records.js';
 import { type Descriptor, type ImageConfig, type ImageLayer, type Manifest, MEDIA } from './types.js';
 
 /** Chain IDs of a config's layers, lowest first. */
@@ -54,8 +54,20 @@ export async function register(
   // One for all blobs of the image: what a record names is on disk before the record is.
   fsyncDirectory(storePaths.blobs(ctx));
   using _lock = await lockRecords(ctx);
-  writeImage(ctx, record, names);
-  return record;
+  return writeImage(ctx, inKnownForm(ctx, record), names);
+}
+
+/**
+ * The record of an image as it is to be kept. One that comes from an archive and is here already as a registry has it
+ * stays in that form, so that its digest goes on to name it and a push finds its blobs there: the archive may have other
+ * bytes of the same layers. The caller holds the records' lock.
+ */
+function inKnownForm(ctx: Context, record: ImageRecord): ImageRecord {
+  const before = readImage(ctx, record.id);
+  if (!before || before.repoDigests.length === 0 || record.repoDigests.length > 0) return record;
+  const digests = [before.manifest.digest, ...before.layers.map((layer) => layer.digest)];
+  if (digests.some((digest) => blobSize(ctx, digest) === undefined)) return record;
+  return { ...record, manifest: before.manifest, layers: before.layers };
 }
 
 /** Stores an OCI manifest of our own making for a config and layers whose blobs are stored, and claims it. */

@@ -274,10 +274,13 @@ export class ImageStore {
   }
 
   /** Reads blobs and layers again, see verifyImages. Without names: all images. */
-  async verify(names: readonly string[] = [], options: { repair?: boolean | undefined } = {}) {
+  async verify(
+    names: readonly string[] = [],
+    options: Omit<import('./verify.js').VerifyOptions, 'images'> = {},
+  ) {
     const { verifyImages } = await import('./verify.js');
     const images = names.length === 0 ? undefined : await Promise.all(names.map((name) => this.#find(name)));
-    return verifyImages(this.#ctx, { images, repair: options.repair });
+    return verifyImages(this.#ctx, { ...options, images });
   }
 
   /** Mounts an image's filesystem read-only. @returns the mount point */

@@ -1,13 +1,12 @@
-import { closeSync, constants, readSync, rmSync } from 'node:fs';
-import { type Context, NsboxError } from '../base/index.js';
-import { lstatat, openat2, openDirectoryInRoot, RESOLVE_NO_SYMLINKS } from '../kernel/index.js';
+import { existsSync, rmSync } from 'node:fs';
+import { type Context, NsboxError, shortId } from '../base/index.js';
 import { blobSize, verifiedBlob } from './blobs.js';
-import { decompress, discardLayer, isLanded, landLayers, layerFs } from './layer/index.js';
-import { layerPath } from './layer/paths.js';
+import { isLanded, layerFs, treeDifference, unpackBeside } from './layer/index.js';
+import { mountedParts } from './mounts.js';
 import { storePaths } from './paths.js';
 import { platformText } from './platform.js';
 import { allImages, type ImageRecord } from './records.js';
-import { TarReader } from './tar/index.js';
+import type { ImageLayer } from './types.js';
 
 /** One damage that was found. */
 export interface Damage {
@@ -18,13 +17,21 @@ export interface Damage {
   repaired: boolean;
 }
 
+export interface VerifyOptions {
+  images?: readonly ImageRecord[] | undefined;
+  /** Fetches damaged blobs again from where the image was pulled, and unpacks damaged layers again. */
+  repair?: boolean | undefined;
+  /** The running container that has an image: its layers stay as they are. */
+  running?: ((imageId: string) => string | undefined) | undefined;
+}
+
 /**
- * Reads everything again: blobs against their digests, unpacked files of layers against the archives they came from.
- * @param repair fetches damaged blobs again from where the image was pulled, and unpacks damaged layers again
+ * Reads everything again: blobs against their digests; layers are unpacked once more and compared with those that are
+ * there, which takes as much disk as the largest of them for the time.
  */
 export async function verifyImages(
   ctx: Context,
-  options: { images?: readonly ImageRecord[] | undefined; repair?: boolean | undefined } = {},
+  options: VerifyOptions = {},
 ): Promise<{ blobs: number; layers: number; damages: Damage[] }> {
   const damages: Damage[] = [];
   const blobs = new Set<string>();
@@ -41,18 +48,16 @@ export async function verifyImages(
       if (options.repair) rmSync(storePaths.blob(ctx, digest), { force: true });
     }
     if (broken && options.repair) await fetchAgain(ctx, image, damages);
-    for (const layer of image.layers) {
+    for (const [i, layer] of image.layers.entries()) {
+      // One that isn't unpacked will be, from its blob, by whoever needs it.
       if (layers.has(layer.chainId) || !isLanded(ctx, layer.chainId)) continue;
-      if (blobSize(ctx, layer.digest) === undefined) continue;
+      // Of a damaged blob nothing can be said but what is said above.
+      if (damages.some((d) => d.what === layer.digest && !d.repaired)) continue;
+      // Nor of a layer when one below it is gone: it would be unpacked onto that.
+      if (image.layers.slice(0, i).some((l) => !existsSync(layerFs(ctx, l.chainId)))) continue;
       layers.add(layer.chainId);
-      const why = await layerDamage(ctx, layer.digest, layer.chainId);
-      if (why === undefined) continue;
-      const damage: Damage = { what: layer.chainId, why, repaired: false };
-      damages.push(damage);
-      if (!options.repair) continue;
-      discardLayer(ctx, layer.chainId);
-      await unpackAgain(ctx, image);
-      damage.repaired = true;
+      const why = await layerDamage(ctx, image.layers.slice(0, i + 1), options);
+      if (why !== undefined) damages.push({ what: layer.chainId, ...why });
     }
   }
   return { blobs: blobs.size, layers: layers.size, damages };
@@ -90,67 +95,38 @@ async function fetchAgain(ctx: Context, image: ImageRecord, damages: Damage[]): 
   }
 }
 
-async function unpackAgain(ctx: Context, image: ImageRecord): Promise<void> {
-  await landLayers(
-    ctx,
-    image.layers.map((l) => ({
-      chainId: l.chainId,
-      diffId: l.diffId,
-      blobSize: l.blobSize,
-      open: () => verifiedBlob(ctx, l.digest),
-    })),
-  );
+/**
+ * Unpacks the last of some layers once more beside its place and compares the trees; one that differs makes room for the
+ * fresh one where that is asked for and no running container has it.
+ */
+async function layerDamage(
+  ctx: Context,
+  layers: readonly ImageLayer[],
+  options: VerifyOptions,
+): Promise<Omit<Damage, 'what'> | undefined> {
+  const layer = layers.at(-1)!;
+  const lowers = layers.slice(0, -1).map((l) => layerFs(ctx, l.chainId));
+  const job = { ...layer, open: () => verifiedBlob(ctx, layer.digest) };
+  let why: string | undefined;
+  let repaired = false;
+  await unpackBeside(ctx, job, lowers, async (fresh, present) => {
+    why = existsSync(present) ? await treeDifference(fresh, present) : 'its files are missing';
+    if (why === undefined || !options.repair) return false;
+    const busy = inUse(ctx, layer.chainId, options);
+    repaired = busy === undefined;
+    if (busy !== undefined) why += `; ${busy} and repair again`;
+    return repaired;
+  });
+  return why === undefined ? undefined : { why, repaired };
 }
 
-/** Compares unpacked regular files with the archive, by size and content; names the first difference. */
-async function layerDamage(ctx: Context, digest: string, chainId: string): Promise<string | undefined> {
-  const root = openat2(-100, layerFs(ctx, chainId), constants.O_RDONLY | constants.O_DIRECTORY);
-  let fd = -1;
-  let name = '';
-  let found: string | undefined;
-  const scratch = Buffer.alloc(1 << 20);
-  const reader = new TarReader({
-    entry(e) {
-      const path = layerPath(e.path);
-      if (e.type !== 'file' || path.name.toString('latin1').startsWith('.wh.')) return;
-      name = `/${Buffer.from(path.key, 'latin1').toString()}`;
-      let dir: number | undefined;
-      try {
-        dir = openDirectoryInRoot(root, path.parent === '' ? '.' : Buffer.from(path.parent, 'latin1'));
-        const stat = lstatat(dir, path.name);
-        if (!stat) found ??= `${name} is missing`;
-        else if (stat.size !== e.size) found ??= `${name} has ${stat.size} bytes, not ${e.size}`;
-        else fd = openat2(dir, path.name, constants.O_RDONLY | constants.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS);
-      } catch {
-        found ??= `${name} is missing`;
-      } finally {
-        if (dir !== undefined) closeSync(dir);
-      }
-    },
-    data(chunk, offset) {
-      if (fd < 0) return;
-      for (let at = 0; at < chunk.length; ) {
-        const n = readSync(fd, scratch, 0, Math.min(scratch.length, chunk.length - at), offset + at);
-        if (n === 0 || scratch.compare(chunk, at, at + n, 0, n) !== 0) {
-          found ??= `${name} differs from its archive`;
-          return;
-        }
-        at += n;
-      }
-    },
-    end() {
-      if (fd >= 0) closeSync(fd);
-      fd = -1;
-    },
-  });
-  try {
-    await decompress(verifiedBlob(ctx, digest), (piece) => reader.write(piece));
-    return found;
-  } catch (error) {
-    if (error instanceof NsboxError) return error.message;
-    throw error;
-  } finally {
-    if (fd >= 0) closeSync(fd);
-    closeSync(root);
+/** Why a layer's directory can't be replaced now, and what to do about it. */
+function inUse(ctx: Context, chainId: string, options: VerifyOptions): string | undefined {
+  if (mountedParts(ctx).chain.has(chainId)) return 'its image is mounted: unmount it';
+  for (const image of allImages(ctx)) {
+    if (!image.layers.some((l) => l.chainId === chainId)) continue;
+    const user = options.running?.(image.id);
+    if (user !== undefined) return `container ${shortId(user)} runs on it: stop it`;
   }
+  return undefined;
 }

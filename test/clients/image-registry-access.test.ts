@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
@@ -414,6 +423,45 @@ test('image verify --repair pulls again what is damaged: a blob, and a file of a
   const lost = await images.verify([], { repair: true });
   assert.ok(lost.damages.length > 0 && lost.damages.every((d) => !d.repaired));
   assert.equal((await images.resolve(name)).id, image.id);
+});
+
+test('a pulled image that is saved and loaded again keeps its digest and is pushed with it', async () => {
+  using registry = await RealRegistry.start();
+  const name = `${registry.host}/team/one:1`;
+  using store = await storeWith(name);
+  const images = openImageStore(store.ctx);
+  const { digest } = await images.push(name);
+  await images.remove(name, NO_USER);
+  const pulled = await images.pull(name);
+  assert.equal(pulled.manifest.digest, digest);
+  const save = async (format: 'docker-archive' | 'oci-archive') => {
+    const file = store.file(`${format}.tar`);
+    rmSync(file, { force: true });
+    for await (const piece of await images.save([name], format)) appendFileSync(file, piece);
+    return file;
+  };
+  const files = [await save('docker-archive'), await save('oci-archive')];
+  for (const file of files) {
+    const [loaded] = await images.load({ path: file });
+    assert.equal(loaded!.image.id, pulled.id);
+    assert.deepEqual(loaded!.image.repoDigests, [`${registry.host}/team/one@${digest}`]);
+    const now = await images.resolve(`${registry.host}/team/one@${digest}`);
+    assert.deepEqual([now.manifest, now.layers], [pulled.manifest, pulled.layers], file);
+    await images.prune({ inUse: () => undefined });
+    assert.deepEqual((await images.verify()).damages, []);
+    const sent = registry.uploads.length;
+    assert.equal((await images.push(name)).digest, digest);
+    assert.equal(registry.uploads.length, sent);
+  }
+  // Where the image was removed, the archive has the say: an oci-archive has the manifest, a docker-archive has none.
+  await images.remove(name, NO_USER);
+  const [oci] = await images.load({ path: files[1]! });
+  assert.equal(oci!.image.manifest.digest, digest);
+  assert.equal((await images.push(name)).digest, digest);
+  await images.remove(name, NO_USER);
+  const [docker] = await images.load({ path: files[0]! });
+  assert.equal(docker!.image.id, pulled.id);
+  assert.notEqual(docker!.image.manifest.digest, digest);
 });
 
 test('a registry that says nothing is given up after the time that is set', async () => {

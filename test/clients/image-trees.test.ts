@@ -172,6 +172,7 @@ async function debianLayers(store: TestStore): Promise<Buffer[]> {
 async function byNsbox(store: TestStore, layout: string): Promise<Tree> {
   const images = openImageStore(store.ctx);
   const [loaded] = await images.load({ path: layout });
+  assert.deepEqual((await images.verify()).damages, []);
   const fd = openOverlay({ lowers: images.layerPaths(loaded!.image) });
   try {
     return treeFacts(`/proc/self/fd/${fd}`);

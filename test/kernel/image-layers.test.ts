@@ -2,14 +2,18 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   closeSync as closeFd,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   truncateSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -434,6 +438,109 @@ test('damage on disk is found and repaired', async () => {
   assert.match((await images.verify()).damages[0]!.why, /\/f differs/);
   assert.equal((await images.verify([], { repair: true })).damages[0]!.repaired, true);
   assert.equal(readFileSync(path.join(paths[0]!, 'f'), 'utf8'), 'hello');
+});
+
+test('whatever is changed behind our back in an unpacked layer is named and mended', async () => {
+  using store = new TestStore();
+  const archive = dockerArchive([
+    makeTar([
+      { path: 'etc/', type: 'directory' },
+      { path: 'etc/passwd', content: 'root', mode: 0o644, uid: 3, gid: 4 },
+      { path: 'etc/twice', content: 'first' },
+      { path: 'bin/', type: 'directory', mode: 0o755 },
+      { path: 'bin/su', content: 'su', mode: 0o4755, xattrs: new Map([['user.a', Buffer.from('1')]]) },
+      { path: 'bin/same', type: 'hardlink', linkPath: 'bin/su' },
+      { path: 'bin/link', type: 'symlink', linkPath: 'su' },
+      { path: 'null', type: 'char', devMajor: 1, devMinor: 3 },
+      // The later entry of a name counts.
+      { path: 'etc/twice', content: 'second' },
+    ]),
+    makeTar([
+      { path: 'bin/.wh.link' },
+      // Its directory has no entry of its own here: it is as in the layer below.
+      { path: 'etc/more', content: 'more' },
+    ]),
+  ]);
+  const { images, paths } = await load(store, archive);
+  const [low, high] = paths as [string, string];
+  assert.deepEqual((await images.verify()).damages, []);
+  const trees = () =>
+    paths.map((p) => {
+      const facts = treeFacts(p);
+      // A whiteout has no time of its own.
+      for (const fact of facts.values()) if (fact['device'] === '0:0') delete fact['mtime'];
+      return [...facts];
+    });
+  const right = trees();
+  const cases: [string, () => void, RegExp][] = [
+    ['content', () => writeFileSync(path.join(low, 'etc/passwd'), 'toor'), /^\/etc\/passwd differs/],
+    ['size', () => writeFileSync(path.join(low, 'etc/passwd'), 'r'), /^\/etc\/passwd has 1 bytes, not 4/],
+    ['a removed file', () => unlinkSync(path.join(low, 'etc/passwd')), /^\/etc\/passwd is missing/],
+    ['a removed symlink', () => unlinkSync(path.join(low, 'bin/link')), /^\/bin\/link is missing/],
+    ['a mode', () => chmodSync(path.join(low, 'bin/su'), 0o755), /^\/bin\/(su|same) has mode 755, not 4755/],
+    ['a mode of a directory', () => chmodSync(path.join(low, 'bin'), 0o777), /^\/bin has mode 777, not 755/],
+    [
+      'an owner',
+      () => chownSync(path.join(low, 'etc/passwd'), 0, 0),
+      /^\/etc\/passwd belongs to 0:0, not 3:4/,
+    ],
+    [
+      'a time',
+      () => utimesSync(path.join(low, 'etc/passwd'), 1, 1),
+      /^\/etc\/passwd was changed at another time/,
+    ],
+    [
+      'a file too many',
+      () => writeFileSync(path.join(low, 'etc/evil'), 'x'),
+      /^\/etc\/evil is not in its archive/,
+    ],
+    [
+      'an attribute',
+      () => execFileSync('setfattr', ['-x', 'user.a', path.join(low, 'bin/su')]),
+      /^\/bin\/(su|same) has another user\.a/,
+    ],
+    [
+      'a link that is none any more',
+      () => {
+        unlinkSync(path.join(low, 'bin/same'));
+        execFileSync('cp', ['-p', path.join(low, 'bin/su'), path.join(low, 'bin/same')]);
+      },
+      /^\/bin\/(su|same) is not the hard link/,
+    ],
+    [
+      'a symlink that leads elsewhere',
+      () => {
+        unlinkSync(path.join(low, 'bin/link'));
+        symlinkSync('/etc/passwd', path.join(low, 'bin/link'));
+      },
+      /^\/bin\/link leads elsewhere/,
+    ],
+    [
+      'a type',
+      () => {
+        unlinkSync(path.join(low, 'null'));
+        mkdirSync(path.join(low, 'null'));
+      },
+      /^\/null is of another type/,
+    ],
+    ['a removed whiteout', () => unlinkSync(path.join(high, 'bin/link')), /^\/bin\/link is missing/],
+    ['all of it', () => rmSync(low, { recursive: true }), /its files are missing/],
+  ];
+  for (const [name, damage, why] of cases) {
+    damage();
+    const first = (await images.verify()).damages[0];
+    assert.match(first?.why ?? 'nothing was found', why, name);
+    const { damages } = await images.verify([], { repair: true });
+    assert.ok(damages.length > 0 && damages.every((d) => d.repaired), name);
+    assert.deepEqual((await images.verify()).damages, [], name);
+    assert.deepEqual(trees(), right, name);
+  }
+  await images.prune({ inUse: () => 'all' });
+  assert.deepEqual(
+    readdirSync(path.join(store.ctx.root, 'layers')).filter((n) => n.endsWith('.tmp')),
+    [],
+    'what was replaced is gone',
+  );
 });
 
 test('packTree and TarReader agree on a directory that changes', async () => {

@@ -10,8 +10,14 @@ export const command = defineCommand({
   },
   args: { max: Number.POSITIVE_INFINITY },
   async run({ flags, args }, io, ctx) {
-    const { openImageStore } = await import('../../image/index.js');
-    const { blobs, layers, damages } = await openImageStore(ctx).verify(args, { repair: flags.repair });
+    const [{ openImageStore }, { runningImageUser }] = await Promise.all([
+      import('../../image/index.js'),
+      import('../../engine/index.js'),
+    ]);
+    const { blobs, layers, damages } = await openImageStore(ctx).verify(args, {
+      repair: flags.repair,
+      running: runningImageUser(ctx),
+    });
     for (const d of damages) io.out(`${shortId(d.what)}: ${d.why}${d.repaired ? ' (repaired)' : ''}\n`);
     io.out(
       `Verified ${blobs} blobs and ${layers} layers: ${damages.length === 0 ? 'all good' : `${damages.length} damaged`}\n`,

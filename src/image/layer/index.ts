@@ -1,3 +1,4 @@
+export { treeDifference } from './compare.js';
 export { type ExtractOptions, LayerExtractor, type Unsettled } from './extract.js';
 export {
   chainIdOf,
@@ -11,6 +12,7 @@ export {
   layerRecord,
   makeDurable,
   sweepLayers,
+  unpackBeside,
 } from './land.js';
 export { settleLayer } from './settle.js';
 export { type Compression, compressionOf, decompress, PlainMeter } from './stream.js';

@@ -172,6 +172,34 @@ function landOne(
 }
 
 /**
+ * Unpacks a layer once more beside the one that is there, as the layers below say, for a comparison.
+ * @param judge gets both directories; where it answers true, the fresh one takes the place of the other, which stays for
+ *   whoever has it open
+ * @throws ImageError where its blob is damaged
+ */
+export async function unpackBeside(
+  ctx: Context,
+  job: LayerJob,
+  lowers: readonly string[],
+  judge: (fresh: string, present: string) => Promise<boolean>,
+): Promise<void> {
+  const lockFile = storePaths.lock(ctx, `layer-${hexOf(job.chainId)}`);
+  using _lock = await acquireLock(lockFile, { timeoutMs: WAIT_MS });
+  try {
+    await inTemporary(ctx, `${hexOf(job.chainId)}.tmp`, async (temporary) => {
+      const result = await extract(ctx, job.open(), temporary, job.blobSize, undefined);
+      const fresh = path.join(temporary, 'fs');
+      settleLayer(fresh, lowers, result.unsettled);
+      const unsettled: Unsettled = { implied: [], whiteouts: [], links: [], opaqueRoot: false };
+      if (await judge(fresh, layerFs(ctx, job.chainId)))
+        place(ctx, temporary, job.chainId, lowers, { ...result, unsettled });
+    });
+  } finally {
+    rmSync(lockFile, { force: true });
+  }
+}
+
+/**
  * Unpacks a layer whose digest isn't known beforehand (`import`, `commit`).
  * @param options `below`: chain IDs of the layers it goes onto, lowest first; `claim`: called with its chain ID before
  *   it can be seen, so that no garbage collection takes it
