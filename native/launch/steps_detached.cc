@@ -52,17 +52,37 @@ Failure SetOptions(int fs, Reader& r, const char* what) {
   return Ok();
 }
 
-// Without a user namespace, and where a filesystem can't be idmapped, ids stay as they are; the latter is
-// told.
+// In a filesystem that can't be idmapped ids stay as they are, and that is told.
+static void TellNotIdmapped(Run& run) {
+  Outgoing m(Message::kNotice);
+  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(EINVAL);
+  if (run.runtime >= 0) Send(run.runtime, m);
+}
+
+static int SetAttr(int tree, bool recursive, MountAttr& attr) {
+  return SysMountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &attr);
+}
+
+// All that one mount gets, in one call. An optional idmap is left out where the filesystem has none.
+static Failure SetAll(Run& run, int tree, MountAttr& attr, bool optional_idmap, const char* path) {
+  if (SetAttr(tree, false, attr) == 0) return Ok();
+  if (!optional_idmap || errno != EINVAL) return Fail("mount_setattr", path);
+  attr.attr_set &= ~kAttrIdmap;
+  attr.userns_fd = 0;
+  const bool more = (attr.attr_set | attr.attr_clr | attr.propagation) != 0;
+  if (more && SetAttr(tree, false, attr) != 0) return Fail("mount_setattr", path);
+  TellNotIdmapped(run);
+  return Ok();
+}
+
 static Failure IdmapTree(Run& run, int tree, bool recursive, bool optional, int userns, const char* path) {
   MountAttr attr;
   attr.attr_set = kAttrIdmap;
   attr.userns_fd = static_cast<uint64_t>(userns);
-  if (SysMountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &attr) == 0) return Ok();
+  if (!recursive) return SetAll(run, tree, attr, optional, path);
+  if (SetAttr(tree, true, attr) == 0) return Ok();
   if (!optional || errno != EINVAL) return Fail("mount_setattr", path);
-  Outgoing m(Message::kNotice);
-  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(EINVAL);
-  if (run.runtime >= 0) Send(run.runtime, m);
+  TellNotIdmapped(run);
   return Ok();
 }
 
@@ -78,7 +98,8 @@ Failure StepOpenTree(Run& run, Reader& r) {
   attr.attr_clr = r.u64();
   deep.attr_set = r.u64();
   deep.attr_clr = r.u64();
-  const uint64_t propagation = r.u64();
+  // The copy must not pass mounts back to where it was taken from, unless asked.
+  deep.propagation = r.u64();
   const uint8_t idmap = r.u8();
   const bool optional = r.flag();
   const bool idmap_recursive = r.flag();
@@ -86,23 +107,24 @@ Failure StepOpenTree(Run& run, Reader& r) {
   if (r.bad()) return Malformed();
   Fd tree(SysOpenTree(AT_FDCWD, source, kOpenTreeClone | kOpenTreeCloexec | (recursive ? kAtRecursive : 0)));
   if (!tree.ok()) return Fail("open_tree", source);
-  if (idmap != 0) {
-    const int userns = idmap == 1 ? run.userns : run.slots.get(userns_slot);
-    NSBOX_TRY(IdmapTree(run, tree.get(), idmap_recursive, optional, userns, source));
-  }
-  // The copy must not pass mounts back to where it was taken from, unless asked.
-  MountAttr spread;
-  spread.propagation = propagation;
-  if (propagation != 0 &&
-      SysMountSetattr(tree.get(), "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &spread) != 0) {
-    return Fail("mount_setattr", source);
-  }
-  if ((deep.attr_set | deep.attr_clr) != 0 &&
-      SysMountSetattr(tree.get(), "", AT_EMPTY_PATH | kAtRecursive, &deep) != 0) {
-    return Fail("mount_setattr", source);
-  }
-  if ((attr.attr_set | attr.attr_clr) != 0 && SysMountSetattr(tree.get(), "", AT_EMPTY_PATH, &attr) != 0) {
-    return Fail("mount_setattr", source);
+  const int userns = idmap == 0 ? -1 : idmap == 1 ? run.userns : run.slots.get(userns_slot);
+  // The attributes of the one mount follow those of the whole tree: they win.
+  const bool apart = recursive && (deep.attr_set | deep.attr_clr | deep.propagation) != 0;
+  if (apart) {
+    if (idmap != 0) NSBOX_TRY(IdmapTree(run, tree.get(), idmap_recursive, optional, userns, source));
+    if (SetAttr(tree.get(), true, deep) != 0) return Fail("mount_setattr", source);
+    if ((attr.attr_set | attr.attr_clr) != 0 && SetAttr(tree.get(), false, attr) != 0)
+      return Fail("mount_setattr", source);
+  } else {
+    attr.attr_set |= deep.attr_set & ~attr.attr_clr;
+    attr.attr_clr |= deep.attr_clr;
+    attr.propagation = deep.propagation;
+    if (idmap != 0) {
+      attr.attr_set |= kAttrIdmap;
+      attr.userns_fd = static_cast<uint64_t>(userns);
+    }
+    if ((attr.attr_set | attr.attr_clr | attr.propagation) != 0)
+      NSBOX_TRY(SetAll(run, tree.get(), attr, optional && idmap != 0, source));
   }
   run.slots.set(slot, tree.release());
   return Ok();
