@@ -1,5 +1,5 @@
 import { PCI_VENDORS, readDrmGpus, readPciGpus } from './drm.js';
-import { diskFiles, exists, type HostFiles, stat } from './host-files.js';
+import { diskFiles, exists, type HostFiles, rememberingFiles, stat } from './host-files.js';
 import { listGpus } from './inventory.js';
 import { type NvidiaDriver, readNvidiaDriver } from './nvidia/driver.js';
 import { findLibraries } from './nvidia/libraries.js';
@@ -21,7 +21,8 @@ export interface GpuCheck {
  * `nsbox doctor --gpu`: driver, nodes, libraries, versions, permissions; what is missing and how to mend it.
  * @param nvml false leaves the management library alone (it may wake a sleeping GPU)
  */
-export async function checkGpus(files: HostFiles = diskFiles(), nvml = true): Promise<GpuCheck[]> {
+export async function checkGpus(tree: HostFiles = diskFiles(), nvml = true): Promise<GpuCheck[]> {
+  const files = rememberingFiles(tree);
   const checks: GpuCheck[] = [];
   const cards = readPciGpus(files, PCI_VENDORS.nvidia);
   const driver = readNvidiaDriver(files);

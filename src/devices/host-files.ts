@@ -47,7 +47,7 @@ export interface HostFiles {
  * A tree on disk. `root` is '' for the machine itself.
  *
  * Most of what discovery asks for isn't there, and an exception costs Node more than ten system calls: existence is
- * asked for first, where it can be without one.
+ * asked for first, where it can be without one. Links are read where rememberingFiles() knows that there is one.
  */
 export function diskFiles(root = ''): HostFiles {
   const at = (file: string) => (root === '' ? file : root + file);
@@ -105,30 +105,58 @@ export function diskFiles(root = ''): HostFiles {
       return absentAs([], `list ${at(file)}`, () => (there(file) ? readdirSync(at(file)).sort() : []));
     },
     readLink(file) {
-      return absentAs(undefined, `read the link ${at(file)}`, () =>
-        lstatSync(at(file), { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(at(file)) : undefined,
-      );
+      return absentAs(undefined, `read the link ${at(file)}`, () => readlinkSync(at(file)));
     },
   };
 }
 
-/** The same tree, each place looked at once: for the length of one discovery. */
+/**
+ * The same tree, each place looked at once, and none below a directory that isn't there: for the length of one
+ * discovery.
+ */
 export function rememberingFiles(files: HostFiles): HostFiles {
+  if (remembering.has(files)) return files;
   const stats = new Map<string, FileStat | undefined>();
   const links = new Map<string, string | undefined>();
+  const texts = new Map<string, string | undefined>();
+  const lists = new Map<string, string[]>();
+  /** Known not to be there, by itself or by a directory above it. */
+  const missing = (file: string): boolean => {
+    for (let at = file; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
+      if (stats.has(at)) return stats.get(at) === undefined;
+    }
+    return false;
+  };
   const lstat = (file: string) => {
-    if (!stats.has(file)) stats.set(file, files.lstat(file));
+    if (!stats.has(file)) stats.set(file, missing(file) ? undefined : files.lstat(file));
     return stats.get(file);
   };
-  return {
+  const remembered: HostFiles = {
     ...files,
     lstat,
+    readText(file) {
+      if (!texts.has(file)) texts.set(file, missing(file) ? undefined : files.readText(file));
+      return texts.get(file);
+    },
+    readBytes: (file, offset, length) => (missing(file) ? undefined : files.readBytes(file, offset, length)),
+    readDirectory(file) {
+      let names = lists.get(file);
+      if (!names) {
+        names = missing(file) ? [] : files.readDirectory(file);
+        lists.set(file, names);
+      }
+      return names;
+    },
     readLink(file) {
       if (!links.has(file)) links.set(file, lstat(file)?.kind === 'link' ? files.readLink(file) : undefined);
       return links.get(file);
     },
   };
+  remembering.add(remembered);
+  return remembered;
 }
+
+const remembering = new WeakSet<HostFiles>();
 
 /**
  * Follows every symbolic link of a path inside the tree: an absolute link counts from the tree's root, and `..`
@@ -148,6 +176,8 @@ export function realPath(files: HostFiles, file: string): string | undefined {
     const here = `${done}/${name}`;
     const target = files.readLink(here);
     if (target === undefined) {
+      // Nothing is below what isn't there.
+      if (rest.length > 0 && !files.lstat(here)) return undefined;
       done = here;
       continue;
     }
@@ -161,8 +191,6 @@ export function realPath(files: HostFiles, file: string): string | undefined {
 
 /** lstat of what a path leads to, links followed inside the tree. */
 export function stat(files: HostFiles, file: string): FileStat | undefined {
-  const own = files.lstat(file);
-  if (own && own.kind !== 'link' && path.dirname(file) === '/') return own;
   const real = realPath(files, file);
   return real === undefined ? undefined : files.lstat(real);
 }

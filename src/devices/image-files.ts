@@ -1,16 +1,16 @@
 import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { lgetxattrat } from '../kernel/index.js';
-import { diskFiles, type FileStat, type HostFiles } from './host-files.js';
+import { diskFiles, type FileStat, type HostFiles, rememberingFiles } from './host-files.js';
 
 /**
  * An image's root filesystem seen through its layer directories, as overlayfs will show it: upper layers hide lower
  * ones, whiteouts (character device 0:0) hide what is below, opaque directories all of it. Reads only what it is
- * asked for.
+ * asked for, and each place once.
  * @param layers absolute directories, LOWEST first; a plain rootfs directory is one layer
  */
 export function imageFiles(layers: readonly string[]): HostFiles {
-  const disk = diskFiles();
+  const disk = rememberingFiles(diskFiles());
   /** The layers' directories that make up a directory of the image, topmost first. */
   const parts = new Map<string, string[]>([['/', [...layers].reverse()]]);
   const partsOf = (directory: string): string[] => {
@@ -18,13 +18,14 @@ export function imageFiles(layers: readonly string[]): HostFiles {
     if (known) return known;
     const name = path.posix.basename(directory);
     const found: string[] = [];
-    for (const parent of partsOf(path.posix.dirname(directory))) {
+    const parents = partsOf(path.posix.dirname(directory));
+    for (const [i, parent] of parents.entries()) {
       const at = `${parent}/${name}`;
       const s = disk.lstat(at);
       if (!s) continue;
       if (s.kind !== 'directory') break;
       found.push(at);
-      if (isOpaque(at)) break;
+      if (i < parents.length - 1 && isOpaque(at)) break;
     }
     parts.set(directory, found);
     return found;

@@ -4,7 +4,7 @@ export type { CdiListing } from './cdi/report.js';
 export type { GpuCheck } from './doctor.js';
 export { driverFiles } from './driver-root.js';
 export * from './edits.js';
-export { diskFiles, type FileStat, type HostFiles } from './host-files.js';
+export { diskFiles, type FileStat, type HostFiles, rememberingFiles } from './host-files.js';
 export { imageFiles } from './image-files.js';
 export type { GpuInfo } from './inventory.js';
 export * from './lazy.js';

@@ -1,5 +1,5 @@
 import { PCI_VENDORS, readDrmGpus } from './drm.js';
-import { diskFiles, type HostFiles } from './host-files.js';
+import { diskFiles, type HostFiles, rememberingFiles } from './host-files.js';
 import { readNvidiaDriver } from './nvidia/driver.js';
 
 /** A GPU of this host that containers can be given. */
@@ -21,7 +21,8 @@ export interface GpuInfo {
 }
 
 /** Every GPU with a loaded driver, NVIDIA's first, for `info` and `doctor`. Reads /proc, /sys and /dev only. */
-export function listGpus(files: HostFiles = diskFiles()): GpuInfo[] {
+export function listGpus(tree: HostFiles = diskFiles()): GpuInfo[] {
+  const files = rememberingFiles(tree);
   const drm = readDrmGpus(files);
   const found: GpuInfo[] = [];
   const driver = readNvidiaDriver(files);

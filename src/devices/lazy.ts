@@ -40,8 +40,8 @@ export async function cdiText(
 
 /** NVIDIA's management library for `stats`: undefined at once, and without a sound, where the host has none. */
 export async function openGpuStats(files?: HostFiles): Promise<Nvml | undefined> {
-  const { diskFiles, exists } = await import('./host-files.js');
-  if (!exists(files ?? diskFiles(), '/dev/nvidiactl')) return undefined;
+  const { diskFiles, exists, rememberingFiles } = await import('./host-files.js');
+  if (!exists(rememberingFiles(files ?? diskFiles()), '/dev/nvidiactl')) return undefined;
   return (await (await import('./nvml.js')).openManagement(files)).nvml;
 }
 

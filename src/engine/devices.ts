@@ -29,8 +29,10 @@ export async function deviceEdits(
   rootfs: string | readonly string[],
 ): Promise<StagedEdits | undefined> {
   if (!wantsDevices(request)) return undefined;
-  const { imageFiles, resolveDevices, stageEdits, withoutToolkitHooks } = await import('../devices/index.js');
-  const image = imageFiles(typeof rootfs === 'string' ? [rootfs] : rootfs);
+  const { imageFiles, rememberingFiles, resolveDevices, stageEdits, withoutToolkitHooks } = await import(
+    '../devices/index.js'
+  );
+  const image = rememberingFiles(imageFiles(typeof rootfs === 'string' ? [rootfs] : rootfs));
   const found = await resolveDevices(
     {
       devices: request.devices,

@@ -1,5 +1,5 @@
 import { InvalidError, UnsupportedError } from '../../base/index.js';
-import { diskFiles, type HostFiles } from '../host-files.js';
+import { diskFiles, type HostFiles, rememberingFiles } from '../host-files.js';
 import { type GpuVendor, generateCdi, gpuVendors } from './generate.js';
 import { readRegistry } from './registry.js';
 
@@ -18,8 +18,9 @@ export interface CdiListing {
 /** What `nsbox cdi list` shows. */
 export async function cdiDevices(
   directories?: readonly string[],
-  files: HostFiles = diskFiles(),
+  tree: HostFiles = diskFiles(),
 ): Promise<CdiListing> {
+  const files = rememberingFiles(tree);
   const registry = await readRegistry(files, directories);
   const listing: CdiListing = { devices: [], problems: [] };
   for (const { name, file, spec } of registry.devices.values()) {
@@ -58,8 +59,9 @@ function namesOf(files: HostFiles, vendor: GpuVendor): string[] {
  */
 export async function cdiText(
   options: { vendor?: GpuVendor | undefined; format: 'yaml' | 'json' },
-  files: HostFiles = diskFiles(),
+  tree: HostFiles = diskFiles(),
 ): Promise<string> {
+  const files = rememberingFiles(tree);
   const vendors = gpuVendors(files);
   if (options.vendor === undefined && vendors.length > 1) {
     throw new InvalidError(

@@ -88,7 +88,11 @@ export function findLibraries(
     consider({ name, path: real, soname: entry.name, bits: entry.bits });
   }
   const cached = new Set([...found.values()].map((l) => `${l.bits} ${l.name}`));
-  for (const directory of DIRECTORIES) {
+  const seen = new Set<string>();
+  for (const named of DIRECTORIES) {
+    const directory = resolve(named);
+    if (directory === undefined || seen.has(directory)) continue;
+    seen.add(directory);
     for (const base of files.readDirectory(directory)) {
       const name = tableName(base);
       if (name === undefined || !wanted(name) || !/\.so\.\d/.test(base)) continue;
