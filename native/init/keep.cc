@@ -282,10 +282,11 @@ void Keeper::End() {
   Abandon();
   Accept();  // whoever has connected meanwhile is told the end, too
   listen_.reset();
-  if (auto_remove_) {
-    if (host_->finish) host_->finish(host_->self);
-    Event("destroy");
+  if (host_->finish && !host_->finish(host_->self) && !auto_remove_) {
+    run_.error = host_->error;
+    WriteExit(config_, run_);
   }
+  if (auto_remove_) Event("destroy");
   RemoveRunning(config_);
   lock_.reset();
   TellExit(false);

@@ -39,8 +39,8 @@ struct KeepHost {
   bool (*relaunch)(void* self, Launched* out) = nullptr;
   // Runs the exit steps of one run (kill what is left in its cgroup, remove it) and tells the runtime. May be null.
   void (*end_run)(void* self, int exit_code, int signal, const rusage& usage) = nullptr;
-  // Runs the steps after the last run (--rm). May be null.
-  void (*finish)(void* self) = nullptr;
+  // Runs the steps after the last run (poststop hooks, --rm). False: one failed, error says how. May be null.
+  bool (*finish)(void* self) = nullptr;
   const char* error = "";
   int error_exit_code = 125;
   // Stream socket to the runtime (launch/message.h); -1 where there is none. Keep closes it when the other side has.

@@ -105,7 +105,12 @@ struct Host {
   static void EndRun(void* self, int code, int signal, const rusage& usage) {
     static_cast<Host*>(self)->Ready().EndRun(code, signal, usage);
   }
-  static void Finish(void* self) { static_cast<Host*>(self)->launcher.Finish(); }
+  static bool Finish(void* self) {
+    auto* host = static_cast<Host*>(self);
+    if (host->Ready().Finish()) return true;
+    host->keep.error = host->launcher.error();
+    return false;
+  }
 };
 
 // A launch that failed: what was made for it goes.

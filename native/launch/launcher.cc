@@ -449,6 +449,11 @@ void Launcher::EndRun(int code, int signal, const rusage& usage) {
   Send(run_.runtime, m);
 }
 
-void Launcher::Finish() { RunList(run_, List::kFinish); }
+bool Launcher::Finish() {
+  const Failure f = RunList(run_, List::kFinish);
+  if (!f) return true;
+  snprintf(error_, sizeof(error_), "%s %s: %s", f.call, f.path, f.detail[0] ? f.detail : strerror(f.err));
+  return false;
+}
 
 }  // namespace nsbox

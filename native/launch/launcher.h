@@ -29,7 +29,8 @@ class Launcher {
   // The container's first process is gone: the exit list, then the exit message.
   void EndRun(int code, int signal, const rusage& usage);
   // The finish list.
-  void Finish();
+  // Returns false where a step failed: the others are done all the same, error() says what it was.
+  bool Finish();
 
   // Tells the runtime that the program runs. Launch does so itself unless a keeper must record it first.
   void TellStarted();

@@ -10,7 +10,7 @@
 //   parent    monitor, after the clone             (id maps, detached mounts, sync with the runtime)
 //   init      init, the container's first process  (mounts, pivot_root, rights, execve)
 //   exit      monitor, after each run              (kill what is left, remove cgroups)
-//   finish    monitor, when the container ended for good (--rm)
+//   finish    monitor, when the container ended for good (poststop hooks, --rm); one that fails stops no other
 #pragma once
 
 #include "launch/wire.h"

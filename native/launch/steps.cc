@@ -150,7 +150,7 @@ static uint64_t Now() {
 }
 
 Failure RunList(Run& run, List list) {
-  Failure failure;
+  Failure failure, first;
   run.list = list;
   run.plan->list(list).each([&](uint32_t index, StepView& view) {
     run.index = index;
@@ -175,9 +175,14 @@ Failure RunList(Run& run, List list) {
       m.u32(static_cast<uint32_t>(list)).u32(index).u64(start).u64(Now());
       Send(trace_to, m);
     }
+    if (failure && list == List::kFinish) {  // the end goes on: what can be removed is, what failed is told
+      ReportFailure(run.runtime, run, failure);
+      if (!first) first = failure;
+      failure = Ok();
+    }
     return !failure;
   });
-  return failure;
+  return first ? first : failure;
 }
 
 void ReportFailure(int socket, const Run& run, const Failure& failure) {

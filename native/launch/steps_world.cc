@@ -148,7 +148,7 @@ static int64_t Milliseconds() {
 
 // str path, u32 n args, str…, u32 n env, str…, i32 timeout in seconds (0 none), bytes state (on stdin)
 // A hook that runs in the container's namespaces: createContainer before pivot_root (so its path is the
-// host's), startContainer after it.
+// host's), startContainer after it. In the monitor: poststop, on the host.
 Failure StepHook(Run& run, Reader& r) {
   const char* path = r.str();
   std::vector<char*> argv, envp;
@@ -174,6 +174,11 @@ Failure StepHook(Run& run, Reader& r) {
   if (pid == 0) {
     dup2(in_read.get(), 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // What the monitor blocks and ignores is its own affair.
+    signal(SIGPIPE, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
     execve(path, argv.data(), envp.data());
     const int err = errno;
     if (write(report_write.get(), &err, sizeof(err)) < 0) _exit(126);
@@ -183,7 +188,7 @@ Failure StepHook(Run& run, Reader& r) {
   report_write.reset();
   // A hook may not read its stdin; a pipe takes 64 KiB, and a broken one is no failure.
   fcntl(in_write.get(), F_SETFL, O_NONBLOCK);
-  signal(SIGPIPE, SIG_IGN);
+  const auto before = signal(SIGPIPE, SIG_IGN);
   size_t written = 0;
   const int64_t end = timeout > 0 ? Milliseconds() + static_cast<int64_t>(timeout) * 1000 : INT64_MAX;
   Fd pidfd(SysPidfdOpen(pid, 0));
@@ -214,7 +219,7 @@ Failure StepHook(Run& run, Reader& r) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  signal(SIGPIPE, SIG_DFL);
+  signal(SIGPIPE, before);
   int err = 0;
   if (read(report_read.get(), &err, sizeof(err)) == static_cast<ssize_t>(sizeof(err)))
     return Fail("execve", path, err);

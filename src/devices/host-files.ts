@@ -9,7 +9,6 @@ import {
   readSync,
   statSync,
 } from 'node:fs';
-import path from 'node:path';
 import { fromErrno, isErrno } from '../base/index.js';
 
 export type FileKind = 'file' | 'directory' | 'link' | 'char' | 'block' | 'fifo' | 'socket';

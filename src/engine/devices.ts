@@ -52,9 +52,17 @@ export function hookState(id: string, spec: Spec, bundle: string): string {
   return JSON.stringify(stateDocument(id, spec, bundle, 'created', 1));
 }
 
-function stateDocument(id: string, spec: Spec, bundle: string, status: string, pid: number): object {
+/** @param pid absent once it has ended */
+export function stateDocument(id: string, spec: Spec, bundle: string, status: string, pid?: number): object {
   const { ociVersion, annotations } = spec;
-  return { ociVersion, id, status, pid, bundle, ...(annotations ? { annotations } : {}) };
+  return {
+    ociVersion,
+    id,
+    status,
+    ...(pid === undefined ? {} : { pid }),
+    bundle,
+    ...(annotations ? { annotations } : {}),
+  };
 }
 
 /** Whether a spec has hooks for the moment before its root is entered, which run on the host's side. */

@@ -32,6 +32,14 @@ export function launchError(plan: LaunchPlan, failure: StepFailure, machine = pr
   );
 }
 
+/** What a person reads of a hook that failed after the container's end; undefined for other steps of the end. */
+export function endFailure(plan: LaunchPlan, failure: StepFailure): string | undefined {
+  const step = plan.finish[failure.step];
+  if (step?.op !== 'hook') return undefined;
+  const errno = ERRNO_NAMES.get(failure.errno) ?? `E${failure.errno}`;
+  return `error running ${step.kind} hook (${step.path}): ${failure.detail.trim() || errnoText(errno)}`;
+}
+
 function lower(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }

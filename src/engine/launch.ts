@@ -1,7 +1,7 @@
 import { LaunchError, NsboxError } from '../base/index.js';
 import { type ExitReport, type Monitor, type MonitorMessage, spawnMonitor } from '../kernel/index.js';
 import { encodePlan, type LaunchPlan, LISTS, type ListName, SYNC, type SyncPoint } from '../plan/index.js';
-import { launchError } from './launch-error.js';
+import { endFailure, launchError } from './launch-error.js';
 
 export interface StepTime {
   list: ListName;
@@ -22,6 +22,8 @@ export interface LaunchOptions {
   sync?: Partial<Record<SyncPoint, (pid: number) => Promise<void>>> | undefined;
   /** A step was done in another way, as where a filesystem can't be idmapped. */
   onNotice?: ((list: ListName, step: number, errno: number) => void) | undefined;
+  /** A step after the container's end failed. */
+  onWarning?: ((message: string) => void) | undefined;
   onTrace?: ((time: StepTime) => void) | undefined;
   newSession?: boolean | undefined;
 }
@@ -77,7 +79,10 @@ export function launch(plan: LaunchPlan, options: LaunchOptions = {}): Promise<L
             break;
           }
           case 'failed':
-            failure ??= launchError(plan, m);
+            if (LISTS[m.list] === 'finish') {
+              const message = endFailure(plan, m);
+              if (message) options.onWarning?.(message);
+            } else failure ??= launchError(plan, m);
             break;
           case 'terminal':
             terminal = m.fd;

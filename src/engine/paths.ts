@@ -16,6 +16,8 @@ export interface ContainerPaths {
   /** Where the monitor leaves the end when the disk of `exit` is full; recovery moves it. */
   exitAside: string;
   socket: string;
+  /** Poststop hooks that are due when it ends; see poststop.ts. */
+  poststop: string;
   /** Limits changed by `update` since the start, for restarts by the monitor. */
   changes: string;
 }
@@ -36,6 +38,7 @@ export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string)
     running: path.join(state, 'running.json'),
     exitAside: path.join(state, 'exit.json'),
     socket: path.join(state, 'monitor.sock'),
+    poststop: poststopNote(state),
     changes: path.join(state, 'limits.bin'),
   };
 }
@@ -47,6 +50,9 @@ export function namesDirectory(ctx: Pick<Context, 'root'>): string {
 export function idsDirectory(ctx: Pick<Context, 'root'>): string {
   return path.join(ctx.root, 'ids');
 }
+
+/** Of a sandbox, in its directory; see poststop.ts. */
+export const poststopNote = (directory: string): string => path.join(directory, 'poststop.json');
 
 export function sandboxesDirectory(ctx: Pick<Context, 'root'>): string {
   return path.join(ctx.root, 'sandboxes');

@@ -13,6 +13,7 @@ import type { ContainerRequest } from '../spec/index.js';
  *   <root>/names/<name>                     symlink whose text is the id: unique by symlink(2)
  *   <state>/containers/<id>/lock            flock held by the monitor while it lives
  *   <state>/containers/<id>/running.json    RunningRecord, written by the monitor
+ *   <state>/containers/<id>/poststop.json    PoststopRecord: hooks due at the end, removed when they have run
  *   <state>/containers/<id>/monitor.sock    attach and control socket of the monitor
  *
  * A container runs when the lock is held and running.json says so; nothing depends on pids that could be reused.

@@ -8,7 +8,8 @@ import { claims, release } from './claims.js';
 import { lockContainer } from './container-lock.js';
 import { containerIds, isHeld, readContainer } from './containers.js';
 import { emitEvent } from './emit.js';
-import { containerPaths, idsDirectory, namesDirectory, sandboxesDirectory } from './paths.js';
+import { containerPaths, idsDirectory, namesDirectory, poststopNote, sandboxesDirectory } from './paths.js';
+import { runDuePoststop } from './poststop.js';
 import type { ExitRecord, RunningRecord } from './records.js';
 import { finishRemoval, killContainer, volumeUsers } from './remove.js';
 import { releaseOldNames } from './rename.js';
@@ -113,6 +114,7 @@ async function recoverContainer(ctx: Context, id: string): Promise<boolean> {
       await killAll(groups);
       await removeGroups(groups);
     }
+    await runDuePoststop(ctx, paths.poststop);
     return true;
   }
   // Its monitor was killed: so was (or is now) the program.
@@ -120,6 +122,7 @@ async function recoverContainer(ctx: Context, id: string): Promise<boolean> {
   await removeGroups(groups);
   const { openNetworks } = await import('../network/index.js');
   await openNetworks(ctx).release(id);
+  await runDuePoststop(ctx, paths.poststop);
   const end: ExitRecord = {
     exitCode: 137,
     signal: 9,
@@ -155,8 +158,10 @@ async function recoverSandboxes(ctx: Context, live: Set<string>): Promise<void> 
       throw error;
     }
     const free = tryLock(fd, 'exclusive');
-    if (free) await removeTree(full);
-    else live.add(name);
+    if (free) {
+      await runDuePoststop(ctx, poststopNote(full));
+      await removeTree(full);
+    } else live.add(name);
     closeSync(fd);
   }
 }

@@ -7,6 +7,7 @@ import { lockContainer } from './container-lock.js';
 import { containerState, isHeld, listContainers, writeContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
+import { runDuePoststop } from './poststop.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
 import { scopeOf } from './scope.js';
@@ -66,6 +67,7 @@ export async function finishRemoval(ctx: Context, record: ContainerRecord, volum
   if (scope) await stopScope(factsOf(ctx).cgroup, scope);
   const { openNetworks } = await import('../network/index.js');
   await openNetworks(ctx).release(record.id);
+  await runDuePoststop(ctx, paths.poststop);
   const anonymous = volumes || record.request.autoRemove ? record.mounts.filter((m) => m.anonymous) : [];
   await removeTree(paths.state);
   release(path.join(namesDirectory(ctx), record.name), record.id);

@@ -28,7 +28,8 @@ import {
 } from './devices.js';
 import { type Launched, launch, type StepTime } from './launch.js';
 import { ownFileMounts } from './own-files.js';
-import { idsDirectory, sandboxesDirectory } from './paths.js';
+import { idsDirectory, poststopNote, sandboxesDirectory } from './paths.js';
+import { notePoststop, poststopOf, runDuePoststop } from './poststop.js';
 import { layersReader } from './rootfs-reader.js';
 import { groupPathFor, scopeOf, withManager } from './scope.js';
 import { specOf } from './spec-of.js';
@@ -93,6 +94,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
   const undo = async () => {
     if (networked) await releaseNetwork(ctx, id);
     if (lock !== undefined) closeSync(lock);
+    await runDuePoststop(ctx, poststopNote(directory));
     rmSync(directory, { recursive: true, force: true });
     if (idRange) release(path.join(idsDirectory(ctx), String(idRange.start)), id);
   };
@@ -152,6 +154,8 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       volatile: true,
       idmap: idRange !== undefined,
     };
+    const due = poststopNote(directory);
+    notePoststop(id, spec, directory, due);
     const input: PlanInput = {
       id,
       spec,
@@ -164,6 +168,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       ...(seccomp ? { seccomp } : {}),
       networkSync: network?.connect !== undefined,
       runtimeHooks: hasRuntimeHooks(spec),
+      poststop: poststopOf(id, spec, directory, due),
       idmapBinds: idRange !== undefined,
       reaper: request.init,
       dieWithRuntime: true,
@@ -187,6 +192,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
           ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
         }
       },
+      onWarning: ctx.warn,
       onTrace: options.onTrace,
     });
     closeSync(lock);

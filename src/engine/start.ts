@@ -23,6 +23,7 @@ import { type Launched, launch, type StepTime } from './launch.js';
 import { mountsForStart } from './mounts.js';
 import { ownFileMounts } from './own-files.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
+import { notePoststop, poststopOf, runDuePoststop } from './poststop.js';
 import type { ContainerRecord, ExitRecord } from './records.js';
 import { layersReader } from './rootfs-reader.js';
 import { factsOf } from './sandbox.js';
@@ -141,6 +142,7 @@ export async function prepareLaunch(
     networkSync: ownNetwork && wired(request.networks),
     attachSync: options.attach !== undefined,
     runtimeHooks: hasRuntimeHooks(spec),
+    poststop: poststopOf(record.id, spec, paths.data, paths.poststop),
     keepNamespaces: request.restart.name !== 'no',
     idmapBinds: record.idRange !== undefined,
     reaper: request.init,
@@ -287,6 +289,7 @@ async function startLocked(
     for (const warning of prepared.warnings) ctx.warn(warning);
     writeRecord(paths.spec, prepared.spec, { durable: false });
     scope = await prepared.scope?.();
+    notePoststop(record.id, prepared.spec, paths.data, paths.poststop);
     const launching = launch(prepared.plan, {
       keep: keepConfig(ctx, record, image?.config, {
         oomFiles: prepared.oomFiles,
@@ -304,10 +307,14 @@ async function startLocked(
           ctx.warn(`${s.source}: its filesystem can't be idmapped; files in it show the host's ids`);
         }
       },
+      onWarning: ctx.warn,
       onTrace: options.onTrace && ((time) => options.onTrace!(time, prepared.plan)),
     });
     options.meanwhile?.();
-    const launched = await launching;
+    const launched = await launching.catch(async (error: unknown) => {
+      await runDuePoststop(ctx, paths.poststop);
+      throw error;
+    });
     await poststartHooks(record.id, prepared.spec, paths.data, launched.pid);
     return launched;
   } catch (error) {

@@ -40,6 +40,11 @@ export interface PlanInput {
   runtimeHooks?: boolean;
   /** JSON of the container's state that hooks get on stdin. */
   hookState?: string;
+  /**
+   * The monitor runs the poststop hooks: with this state on their stdin, and then removes the note that they are due.
+   * Absent: whoever deletes the container runs them.
+   */
+  poststop?: { state: string; due: string } | undefined;
   /** Names of fds handed over by the runtime, in slot order from 3; `preserve` of them become 3, 4, … of the program. */
   passed?: string[];
   preserve?: number;

@@ -350,7 +350,7 @@ function hookStep(
     env?: string[] | undefined;
     timeout?: number | undefined;
   },
-  kind: 'createContainer' | 'startContainer',
+  kind: 'createContainer' | 'startContainer' | 'poststop',
   state: string | undefined,
 ): Step {
   return {
@@ -453,6 +453,11 @@ function endings(input: PlanInput, out: LaunchPlan): void {
   for (const path of input.cgroup?.remove ?? []) out.exit.push({ op: 'cgroupRemove', path });
   if (input.cgroup?.changes)
     out.exit.push({ op: 'limitChanges', file: input.cgroup.changes, pass: 'remove' });
+  if (input.poststop) {
+    for (const h of input.spec.hooks?.poststop ?? [])
+      out.finish.push(hookStep(h, 'poststop', input.poststop.state));
+    out.finish.push({ op: 'unlink', path: input.poststop.due });
+  }
   for (const path of input.unlinkAtEnd ?? []) out.finish.push({ op: 'unlink', path });
   for (const path of input.removeAtEnd ?? []) out.finish.push({ op: 'removeTree', path });
 }

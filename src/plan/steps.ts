@@ -179,7 +179,7 @@ export type Step = Common &
         /** Seconds; 0: none. */
         timeout: number;
         state: string;
-        kind: 'createContainer' | 'startContainer';
+        kind: 'createContainer' | 'startContainer' | 'poststop';
       }
     | { op: 'namespaceRoot' }
     | { op: 'setsid' }

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
+import { run } from '../../src/index.js';
 import { CliRig } from '../support/cli.js';
 import { ownNetwork } from '../support/own-network.js';
 import { noBusybox } from '../support/rootfs.js';
@@ -50,7 +51,7 @@ if (ownNetwork(import.meta.filename))
     const noted = (rig: CliRig) =>
       readFileSync(path.join(rig.box.directory, 'hooks.log'), 'utf8').split('\n');
 
-    it('prestart, createRuntime and poststart run on the host; poststop is named', async () => {
+    it('prestart, createRuntime, poststart and poststop run on the host', async () => {
       await using rig = withHooks();
       const r = await rig.run(
         ['--rm', ...DEVICE],
@@ -59,12 +60,12 @@ if (ownNetwork(import.meta.filename))
         'echo $WITH; readlink /proc/self/ns/net; sleep 1',
       );
       assert.equal(r.code, 0, r.stderr);
-      assert.match(r.stderr, /the poststop hook of a CDI device isn't run here: \S+\/hook\.sh\n$/);
+      assert.equal(r.stderr, '');
       const [device, net] = r.stdout.split('\n');
       assert.equal(device, 'device');
       const lines = noted(rig);
       const order = lines.filter((l) => l.includes('{')).map((l) => l.split(' ')[0]);
-      assert.deepEqual(order, ['prestart', 'createRuntime', 'poststart']);
+      assert.deepEqual(order, all);
       assert.deepEqual(
         lines.filter((l) => l.startsWith('net:')),
         [net, net, net],
@@ -75,8 +76,9 @@ if (ownNetwork(import.meta.filename))
         .map((l) => JSON.parse(l.slice(l.indexOf('{'))) as Record<string, unknown>);
       assert.deepEqual(
         states.map((s) => s['status']),
-        ['creating', 'creating', 'running'],
+        ['creating', 'creating', 'running', 'stopped'],
       );
+      assert.ok(!('pid' in states[3]!), 'the process has gone');
       for (const s of states) assert.ok(String(s['bundle']).includes(String(s['id'])), 'its bundle');
     });
 
@@ -87,9 +89,62 @@ if (ownNetwork(import.meta.filename))
       const order = noted(rig)
         .filter((l) => l.includes('{'))
         .map((l) => l.split(' ')[0]);
-      const once = ['prestart', 'createRuntime', 'poststart'];
-      assert.deepEqual(order, [...once, ...once]);
+      assert.deepEqual(order, [...all, ...all.slice(0, 3)]);
     });
+
+    it('poststop runs once, after the last of the restarts; and where a removal kills', async () => {
+      await using rig = withHooks();
+      await rig.start(['--name', 'failing', '--restart', 'on-failure:2', ...DEVICE], 'false');
+      await rig.ok('wait', 'failing');
+      const poststops = () => noted(rig).filter((l) => l.startsWith('poststop')).length;
+      assert.equal(poststops(), 1);
+      await rig.start(['--name', 'always', '--restart', 'always', ...DEVICE], 'sleep', '1000');
+      await rig.ok('rm', '-f', 'always');
+      assert.equal(poststops(), 2);
+    });
+
+    it('a poststop hook that fails is told, and the end goes on', async () => {
+      await using rig = withHooks('poststop');
+      const r = await rig.run(['--rm', ...DEVICE], 'true');
+      assert.equal(r.code, 0);
+      assert.match(r.stderr, /error running poststop hook \(\S+\/hook\.sh\): exit status 1\n$/);
+      assert.equal(await rig.ok('ps', '-aq'), '');
+      await rig.start(['--name', 'kept', ...DEVICE], 'true');
+      await rig.ok('wait', 'kept');
+      const error = await rig.ok('inspect', '--format', '{{.State.ExitCode}} {{.State.Error}}', 'kept');
+      assert.match(error, /^0 hook \S+\/hook\.sh: exit status 1$/);
+    });
+
+    it('a run of the library has them all', async () => {
+      await using rig = withHooks();
+      const { root, state, rootfs } = rig.box;
+      const devices = ['acme.com/thing=one'];
+      const options = { root, state, rootfs, devices, network: 'none' };
+      const r = await run({ ...options, command: ['sh', '-c', 'echo $WITH; sleep 1'] });
+      assert.equal(r.stdout, 'device\n');
+      // The run is over for its caller before the monitor has cleared away.
+      for (let i = 0; i < 100 && noted(rig).filter((l) => l.includes('{')).length < 4; i++)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      const order = noted(rig)
+        .filter((l) => l.includes('{'))
+        .map((l) => l.split(' ')[0]);
+      assert.deepEqual(order, all);
+    });
+
+    for (const flags of [[], ['--rm']])
+      it(`poststop is run by the next command where everything was killed ${flags.join()}`, async () => {
+        await using rig = withHooks();
+        const id = await rig.start([...flags, ...DEVICE], 'sleep', '1000');
+        const file = path.join(rig.box.state, 'containers', id, 'running.json');
+        const { monitorPid } = JSON.parse(readFileSync(file, 'utf8')) as { monitorPid: number };
+        process.kill(monitorPid, 'SIGKILL');
+        await rig.ok('ps', '-q');
+        await rig.ok('ps', '-q');
+        const order = noted(rig)
+          .filter((l) => l.includes('{'))
+          .map((l) => l.split(' ')[0]);
+        assert.deepEqual(order, all);
+      });
 
     for (const name of ['createRuntime', 'poststart'])
       it(`a ${name} hook that fails is named, and nothing goes on running`, async () => {
@@ -103,5 +158,13 @@ if (ownNetwork(import.meta.filename))
         for (let i = 0; i < 100 && (await rig.ok('ps', '-q')) !== ''; i++)
           await new Promise((resolve) => setTimeout(resolve, 100));
         assert.equal(await rig.ok('ps', '-q'), '');
+        const order = noted(rig)
+          .filter((l) => l.includes('{'))
+          .map((l) => l.split(' ')[0]);
+        assert.deepEqual(
+          order,
+          [...all.slice(0, all.indexOf(name) + 1), 'poststop'],
+          'poststop all the same',
+        );
       });
   });

@@ -7,13 +7,10 @@ import { forwardCompat } from '../nvidia/compat.js';
 /** Programs of NVIDIA's toolkit whose hooks stand in CDI files. */
 const TOOLKIT = new Set(['nvidia-ctk', 'nvidia-cdi-hook']);
 
-/** What the engine doesn't run: when a container ends, nobody of nsbox's who could start programs need be there. */
-const NOT_RUN = ['poststop'] as const;
-
 /**
  * Does by itself what the hooks of NVIDIA's toolkit in a CDI file would do: links, the ld cache, CUDA's forward
  * compatibility. Such a file works then on a host without the toolkit, and nothing of the host's runs in the container.
- * Hooks of others stay as they are; those that the engine doesn't run are named in a warning.
+ * Hooks of others stay as they are.
  */
 export function translateHooks(edits: DeviceEdits, image: HostFiles | undefined): DeviceEdits {
   if (Object.keys(edits.hooks).length === 0) return edits;
@@ -21,17 +18,10 @@ export function translateHooks(edits: DeviceEdits, image: HostFiles | undefined)
     ...edits,
     hooks: {},
     symlinks: [...edits.symlinks],
-    warnings: [...edits.warnings],
   };
   for (const [name, hooks] of Object.entries(edits.hooks) as [keyof DeviceEdits['hooks'], DeviceHook[]][]) {
     const left = hooks.filter((hook) => !doHook(out, hook, image));
-    if (left.length === 0) continue;
-    if ((NOT_RUN as readonly string[]).includes(name)) {
-      const programs = [...new Set(left.map((h) => h.path))].join(', ');
-      out.warnings.push(`the ${name} hook of a CDI device isn't run here: ${programs}`);
-    } else {
-      out.hooks[name] = left;
-    }
+    if (left.length > 0) out.hooks[name] = left;
   }
   return out;
 }
