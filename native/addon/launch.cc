@@ -146,7 +146,8 @@ class Channel : public Napi::ObjectWrap<Channel> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "Channel",
                        {InstanceMethod("send", &Channel::Send), InstanceMethod("close", &Channel::Close),
-                        InstanceMethod("ref", &Channel::Ref), InstanceMethod("unref", &Channel::Unref)});
+                        InstanceMethod("ref", &Channel::Ref), InstanceMethod("unref", &Channel::Unref),
+                        InstanceMethod("pause", &Channel::Pause)});
   }
 
   // new Channel(fd, (chunk: Buffer | null, fds: number[]) => void); takes the fd over
@@ -179,6 +180,15 @@ class Channel : public Napi::ObjectWrap<Channel> {
   }
   Napi::Value Unref(const Napi::CallbackInfo& info) {
     if (poll_) uv_unref(reinterpret_cast<uv_handle_t*>(&poll_->handle));
+    return info.Env().Undefined();
+  }
+
+  // pause(on)
+  Napi::Value Pause(const Napi::CallbackInfo& info) {
+    if (poll_ && info[0].ToBoolean())
+      uv_poll_stop(&poll_->handle);
+    else if (poll_)
+      uv_poll_start(&poll_->handle, UV_READABLE | UV_DISCONNECT, OnReadable);
     return info.Env().Undefined();
   }
 

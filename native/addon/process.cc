@@ -145,6 +145,9 @@ Napi::Value PidfdWait(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), r > 0);
 }
 
+// (code): ends this process at once, as _exit(2)
+Napi::Value ExitNow(const Napi::CallbackInfo& info) { _exit(Int(info, 0)); }
+
 }  // namespace
 
 void RegisterProcess(Napi::Env env, Napi::Object& exports) {
@@ -156,6 +159,7 @@ void RegisterProcess(Napi::Env env, Napi::Object& exports) {
   Export(env, exports, "pidfdOpen", PidfdOpen);
   Export(env, exports, "pidfdSignal", PidfdSignal);
   Export(env, exports, "pidfdWait", PidfdWait);
+  Export(env, exports, "exitNow", ExitNow);
 }
 
 }  // namespace nsbox

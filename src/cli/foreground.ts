@@ -27,9 +27,9 @@ const PROXIED: readonly NodeJS.Signals[] = [
 export function attachStreams(io: Io, streams: Streams, tty: boolean) {
   return {
     stdin: streams.stdin ? io.stdin : undefined,
-    stdout: streams.stdout ? io.stdout : undefined,
+    stdout: streams.stdout ? io.sink(1) : undefined,
     // A terminal has one stream for both.
-    stderr: streams.stderr && !tty ? io.stderr : undefined,
+    stderr: streams.stderr && !tty ? io.sink(2) : undefined,
   };
 }
 

@@ -4,14 +4,17 @@
  */
 import { fstatSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { isErrno } from '../base/index.js';
+import { isErrno, leave } from '../base/index.js';
 import { runCli } from './cli.js';
 import type { Io } from './io.js';
+import { DescriptorSink } from './sink.js';
 
 /** Inherited standard streams as an Io. process.stdin/stdout are opened when first used: they cost milliseconds. */
-function processIo(): { io: Io; flush: () => Promise<void> } {
+function processIo(): { io: Io; flush: () => Promise<void>; streams: () => boolean } {
   /** Standard output and error as streams, once something asked for them. */
   const used = new Map<1 | 2, NodeJS.WriteStream>();
+  const sinks = new Map<1 | 2, DescriptorSink>();
+  let input = false;
   const stream = (fd: 1 | 2): NodeJS.WriteStream => {
     const s = fd === 1 ? process.stdout : process.stderr;
     used.set(fd, s);
@@ -36,6 +39,7 @@ function processIo(): { io: Io; flush: () => Promise<void> } {
     out: (text) => write(1, text),
     err: (text) => write(2, text),
     get stdin() {
+      input = true;
       return process.stdin;
     },
     get stdout() {
@@ -43,6 +47,11 @@ function processIo(): { io: Io; flush: () => Promise<void> } {
     },
     get stderr() {
       return stream(2);
+    },
+    sink(fd) {
+      const sink = sinks.get(fd) ?? new DescriptorSink(fd, () => stream(fd));
+      sinks.set(fd, sink);
+      return sink;
     },
     tty: {
       get stdin() {
@@ -68,7 +77,7 @@ function processIo(): { io: Io; flush: () => Promise<void> } {
       if (s.writableLength > 0) await new Promise((done) => s.write('', done));
     }
   };
-  return { io, flush };
+  return { io, flush, streams: () => input || used.size > 0 };
 }
 
 /** isatty(3) without loading node:tty where the fd isn't even a character device. */
@@ -89,11 +98,11 @@ function callerEnvironment(): Record<string, string | undefined> {
 }
 
 async function main(): Promise<void> {
-  const { io, flush } = processIo();
+  const { io, flush, streams } = processIo();
   const code = await runCli(process.argv.slice(2), io, { env: callerEnvironment(), cwd: process.cwd() });
   await flush();
   // Whatever still holds the event loop (a terminal in raw mode, a half-read pipe) must not keep us.
-  process.exit(code);
+  leave(process, code, streams());
 }
 
 void main();

@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import { ConflictError, type Context } from '../base/index.js';
+import { ConflictError, type Context, type Sink, streamSink } from '../base/index.js';
 import type { TerminalSize } from '../kernel/index.js';
 import { DEFAULT_DETACH_KEYS, DetachFilter, parseDetachKeys } from './detach-keys.js';
 import { type Hello, MonitorClient, type MonitorExit } from './monitor-client.js';
@@ -9,8 +9,8 @@ import type { ContainerRecord } from './records.js';
 export interface AttachOptions {
   /** Sent to the program. Absent: no stdin. */
   stdin?: Readable | undefined;
-  stdout?: Writable | undefined;
-  stderr?: Writable | undefined;
+  stdout?: Writable | Sink | undefined;
+  stderr?: Writable | Sink | undefined;
   /** The container has a terminal: detach keys are looked for, and stdin's end means nothing. */
   tty: boolean;
   /** Sets the terminal's size at once. */
@@ -69,7 +69,7 @@ export async function attachContainer(
  */
 export async function attachSocket(socket: string, options: AttachOptions): Promise<Attachment | undefined> {
   const keys = options.tty ? parseDetachKeys(options.detachKeys ?? DEFAULT_DETACH_KEYS) : Buffer.alloc(0);
-  const client = await MonitorClient.connect(socket);
+  const client = await MonitorClient.connect(socket, { stdin: options.stdin !== undefined });
   if (!client) return undefined;
   const { stdin, stdout, stderr } = options;
   let settle: (end: AttachEnd) => void = () => {};
@@ -77,20 +77,19 @@ export async function attachSocket(socket: string, options: AttachOptions): Prom
     settle = resolve;
   });
 
-  const outputs = new Map<1 | 2, Writable>();
-  if (stdout) outputs.set(1, stdout);
-  if (stderr) outputs.set(2, stderr);
-  const full = new Set<Writable>();
-  const onOutputError = (): void => settle({ reason: 'closed' });
-  const drains = new Map<Writable, () => void>();
-  for (const output of new Set(outputs.values())) {
-    const onDrain = (): void => {
-      full.delete(output);
-      if (full.size === 0) client.pause(false);
-    };
-    drains.set(output, onDrain);
-    output.on('drain', onDrain).on('error', onOutputError);
-  }
+  const outputs = new Map<1 | 2, Sink>();
+  if (stdout) outputs.set(1, sinkOf(stdout));
+  if (stderr) outputs.set(2, sinkOf(stderr));
+  const full = new Set<Sink>();
+  const stops = [...outputs.values()].map((output) =>
+    output.listen(
+      () => {
+        full.delete(output);
+        if (full.size === 0) client.pause(false);
+      },
+      () => settle({ reason: 'closed' }),
+    ),
+  );
   client.onData((stream, data) => {
     const output = outputs.get(stream);
     if (!output || output.write(data)) return;
@@ -121,14 +120,13 @@ export async function attachSocket(socket: string, options: AttachOptions): Prom
 
   client.exit.then(async (exit) => {
     if (exit) {
-      await Promise.all([...new Set(outputs.values())].map(flushed));
+      await Promise.all([...outputs.values()].map((output) => output.flushed()));
       settle({ reason: 'exit', ...exit });
     } else settle({ reason: 'lost' });
   });
   const done = ended.then((end) => {
     client.close();
-    for (const [output, onDrain] of drains) output.off('drain', onDrain);
-    // The error listeners stay: a late EPIPE must not become an uncaught exception.
+    for (const stop of stops) stop();
     if (stdin) {
       stdin.off('data', onInput).off('end', onInputEnd).off('error', onInputEnd);
       stdin.pause();
@@ -148,10 +146,6 @@ export async function attachSocket(socket: string, options: AttachOptions): Prom
   };
 }
 
-/** Resolves when all that was written has been taken. */
-function flushed(output: Writable): Promise<void> {
-  return new Promise((resolve) => {
-    if (output.destroyed || output.writableEnded || output.writableLength === 0) resolve();
-    else output.write('', () => resolve());
-  });
+function sinkOf(output: Writable | Sink): Sink {
+  return 'flushed' in output ? output : streamSink(output);
 }

@@ -1,9 +1,7 @@
-import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { fromErrno, isErrno, NsboxError } from '../base/index.js';
 import {
   type ClientMessage,
-  connectUnix,
   decodeKeeperMessage,
   encodeClientMessage,
   encodeFrame,
@@ -12,6 +10,7 @@ import {
   MAX_FRAME,
   STREAM,
 } from '../kernel/index.js';
+import { type MonitorLine, openLine } from './monitor-line.js';
 
 export type Hello = Extract<KeeperMessage, { type: 'hello' }>;
 /** How a run ended. */
@@ -23,61 +22,64 @@ export class MonitorClient {
   readonly hello: Promise<Hello | undefined>;
   /** The end of the current run; undefined where the monitor went away without telling (it was killed). */
   readonly exit: Promise<MonitorExit | undefined>;
-  readonly #socket: Socket;
+  #line!: MonitorLine;
   readonly #acks: { resolve: (errno: number) => void; reject: (error: Error) => void }[] = [];
   #onData: (stream: 1 | 2, data: Buffer) => void = () => {};
   #over = false;
 
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    let helloCame: (hello: Hello | undefined) => void = () => {};
-    let exitCame: (exit: MonitorExit | undefined) => void = () => {};
+  readonly #decoder: FrameDecoder;
+  #exitCame: (exit: MonitorExit | undefined) => void = () => {};
+  #helloCame: (hello: Hello | undefined) => void = () => {};
+
+  private constructor() {
     this.hello = new Promise((resolve) => {
-      helloCame = resolve;
+      this.#helloCame = resolve;
     });
     this.exit = new Promise((resolve) => {
-      exitCame = resolve;
+      this.#exitCame = resolve;
     });
-    const decoder = new FrameDecoder({
+    this.#decoder = new FrameDecoder({
       data: (stream, data) => this.#onData(stream, data),
       control: (payload) => {
         const message = decodeKeeperMessage(payload);
-        if (message?.type === 'hello') helloCame(message);
+        if (message?.type === 'hello') this.#helloCame(message);
         else if (message?.type === 'ack') this.#acks.shift()?.resolve(message.errno);
         else if (message?.type === 'exit') {
           const { type: _, ...exit } = message;
           this.#over = true;
-          exitCame(exit);
-          this.#socket.destroy();
+          this.#exitCame(exit);
+          this.#line.destroy();
         }
       },
     });
-    socket.on('data', (chunk) => decoder.push(chunk));
-    // Only the end counts: a write to a monitor that has just ended fails, and what it said is still to be read.
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      this.#over = true;
-      helloCame(undefined);
-      exitCame(undefined);
-      const gone = new NsboxError('CONFLICT', 'the monitor of the container has ended');
-      for (const ack of this.#acks.splice(0)) ack.reject(gone);
-    });
+  }
+
+  #closed(): void {
+    this.#over = true;
+    this.#helloCame(undefined);
+    this.#exitCame(undefined);
+    const gone = new NsboxError('CONFLICT', 'the monitor of the container has ended');
+    for (const ack of this.#acks.splice(0)) ack.reject(gone);
   }
 
   /**
    * Connects to `<state>/containers/<id>/monitor.sock`.
+   * @param options.stdin whether writeStdin will be called
    * @returns undefined where no monitor listens: the container doesn't run
    */
-  static async connect(path: string): Promise<MonitorClient | undefined> {
-    const { Socket } = await import('node:net');
-    let fd: number;
+  static async connect(path: string, options: { stdin?: boolean } = {}): Promise<MonitorClient | undefined> {
+    const client = new MonitorClient();
+    const events = {
+      data: (chunk: Buffer) => client.#decoder.push(chunk),
+      close: () => client.#closed(),
+    };
     try {
-      fd = connectUnix(path);
+      client.#line = await openLine(path, events, options.stdin ?? false);
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ECONNREFUSED', 'ENOTDIR')) return undefined;
       throw fromErrno('connect to the monitor of the container', error, { path });
     }
-    return new MonitorClient(new Socket({ fd, readable: true, writable: true }));
+    return client;
   }
 
   /** Called for all output from now on. */
@@ -93,7 +95,7 @@ export class MonitorClient {
         return;
       }
       this.#acks.push({ resolve, reject });
-      this.#socket.write(encodeClientMessage(message));
+      this.#line.write(encodeClientMessage(message));
     });
     if (errno !== 0) {
       const name = Object.entries(constants.errno).find(([, number]) => number === errno)?.[0];
@@ -105,7 +107,7 @@ export class MonitorClient {
   tell(message: ClientMessage): void {
     if (this.#over) return;
     if (message.type !== 'closeStdin') this.#acks.push({ resolve: () => {}, reject: () => {} });
-    this.#socket.write(encodeClientMessage(message));
+    this.#line.write(encodeClientMessage(message));
   }
 
   /** Sends data for the program's stdin. @returns false where the caller should wait for `drained` */
@@ -113,32 +115,29 @@ export class MonitorClient {
     if (this.#over) return true;
     let room = true;
     for (let at = 0; at < data.length; at += MAX_FRAME) {
-      room = this.#socket.write(encodeFrame(STREAM.stdin, data.subarray(at, at + MAX_FRAME)));
+      room = this.#line.write(encodeFrame(STREAM.stdin, data.subarray(at, at + MAX_FRAME)));
     }
     return room;
   }
 
   /** Calls back once what was written has gone (or never will). */
   drained(callback: () => void): void {
-    this.#socket.once('drain', callback);
-    this.#socket.once('close', callback);
+    this.#line.drained(callback);
   }
 
   /** Stops and resumes the reading of output; while it is stopped the program waits, as on a full pipe. */
   pause(on: boolean): void {
-    if (on) this.#socket.pause();
-    else this.#socket.resume();
+    this.#line.pause(on);
   }
 
   /** Whether this connection keeps the event loop alive. */
   ref(on: boolean): void {
-    if (on) this.#socket.ref();
-    else this.#socket.unref();
+    this.#line.ref(on);
   }
 
   close(): void {
     this.#over = true;
-    this.#socket.destroy();
+    this.#line.destroy();
   }
 
   [Symbol.dispose](): void {

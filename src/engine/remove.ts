@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { ConflictError, type Context, isErrno, monotonicMs, NsboxError } from '../base/index.js';
 import { findGroups, killAll, removeGroups, stopScope } from '../cgroup/index.js';
@@ -69,10 +70,10 @@ export async function finishRemoval(ctx: Context, record: ContainerRecord, volum
   await openNetworks(ctx).release(record.id);
   await runDuePoststop(ctx, paths.poststop);
   const anonymous = volumes || record.request.autoRemove ? record.mounts.filter((m) => m.anonymous) : [];
-  await removeTree(paths.state);
+  if (existsSync(paths.state)) await removeTree(paths.state); // its monitor has removed it, most often
   release(path.join(namesDirectory(ctx), record.name), record.id);
   if (record.idRange) release(path.join(idsDirectory(ctx), String(record.idRange.start)), record.id);
-  await removeTree(paths.data);
+  if (existsSync(paths.data)) await removeTree(paths.data);
   releaseProject(ctx, record.project);
   if (anonymous.length > 0) {
     await openVolumes(ctx).removeAnonymous(

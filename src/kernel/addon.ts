@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { NsboxError, packageRoot } from '../base/index.js';
+import { NsboxError, packageRoot, setQuickExit } from '../base/index.js';
 
 /**
  * The raw functions of the addon, as native/addon registers them. Each group has a typed file beside this one,
@@ -17,6 +17,7 @@ export function addon(): NativeAddon {
   const file = path.join(packageRoot(), 'build/Release/nsbox.node');
   try {
     loaded = createRequire(path.join(packageRoot(), 'package.json'))(file) as NativeAddon;
+    setQuickExit((code) => loaded!.exitNow(code));
     return loaded;
   } catch (cause) {
     throw new NsboxError('INTERNAL', `cannot load nsbox's native code from ${file}`, {

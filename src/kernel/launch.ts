@@ -21,6 +21,8 @@ declare module './addon.js' {
 /** A socket on the event loop. */
 export interface NativeChannel {
   send(data: Buffer): boolean;
+  /** Stops and resumes reading. */
+  pause(on: boolean): void;
   close(): void;
   ref(): void;
   unref(): void;

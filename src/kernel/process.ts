@@ -11,6 +11,8 @@ declare module './addon.js' {
     pidfdOpen(pid: number): number;
     pidfdSignal(pidfd: number, signal: number): void;
     pidfdWait(pidfd: number, milliseconds: number): boolean;
+    /** _exit(2); see src/base/leave.ts. */
+    exitNow(code: number): void;
   }
 }
 

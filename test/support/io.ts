@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import { streamSink } from '../../src/base/index.js';
 import type { Io } from '../../src/cli/io.js';
 
 /** An Io that keeps what is written, for commands called in the test's own process. */
@@ -22,6 +23,7 @@ export function testIo(options: { input?: string; euid?: number } = {}): TestIo 
     stdin,
     stdout,
     stderr,
+    sink: (fd) => streamSink(fd === 1 ? stdout : stderr),
     tty: { stdin: false, stdout: false, stderr: false },
     onSignal: () => () => {},
     euid: options.euid ?? 0,

@@ -58,9 +58,9 @@ export const command = defineCommand({
         ...(flags.detach
           ? {}
           : {
-              // Built-in modules that attaching needs, loaded while the kernel works.
+              // What attaching needs is loaded while the kernel works.
               meanwhile: () => {
-                void import('node:net');
+                if (streams.stdin) void import('node:net');
                 attachStreams(io, streams, flags.tty);
               },
               attach: async (socket: string) => {
