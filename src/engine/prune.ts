@@ -1,4 +1,4 @@
-import { type Context, type Filters, matchesLabels, NsboxError } from '../base/index.js';
+import { type Context, type Filters, filterBoolean, matchesLabels, NsboxError } from '../base/index.js';
 import { listContainers } from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { containerPaths } from './paths.js';
@@ -16,6 +16,7 @@ export interface Pruned {
 }
 
 export const PRUNE_FILTERS = ['until', 'label'] as const;
+export const IMAGE_PRUNE_FILTERS = ['until', 'label', 'dangling'] as const;
 export const VOLUME_PRUNE_FILTERS = ['label', 'all'] as const;
 
 /** Removes every container that doesn't run (made before `until`, with the labels). */
@@ -82,13 +83,13 @@ export async function pruneNetworks(ctx: Context, filters: Filters = new Map()):
   return { removed, bytes: 0 };
 }
 
-/** Removes images without a name, or with `all` those that no container has. */
+/** Removes images without a name, or with `all` (or the filter dangling=false) those that no container has. */
 export async function pruneImages(ctx: Context, all: boolean, filters: Filters = new Map()): Promise<Pruned> {
   const { openImageStore } = await import('../image/index.js');
   const until = filters.get('until')?.map((text) => Number(parseInstant(text) / 1_000_000n));
   const store = openImageStore(ctx);
   const { removed, reclaimed } = await store.prune({
-    all,
+    all: filterBoolean(filters, 'dangling') === false || all,
     inUse: imageUser(ctx),
     filter: (image) =>
       matchesLabels(filters, image.config.config?.Labels ?? {}) &&

@@ -21,6 +21,10 @@ export interface ContainerUsage {
   id: string;
   name: string;
   image: string;
+  /** Program and arguments. */
+  command: string[];
+  /** How many volumes it has. */
+  volumes: number;
   status: string;
   created: string;
   size: number;
@@ -48,6 +52,8 @@ export function systemUsage(ctx: Context): SystemUsage {
       id: record.id,
       name: record.name,
       image: record.image?.reference ?? record.request.rootfs ?? '',
+      command: record.argv,
+      volumes: record.mounts.filter((m) => m.type === 'volume').length,
       status,
       created: record.created,
       size: directorySize(path.join(containerPaths(ctx, record.id).data), 'disk'),
@@ -89,7 +95,16 @@ export async function countImages(ctx: Context): Promise<number> {
 
 export interface ImageUsage {
   sum: UsageOf;
-  list: { id: string; repository: string; tag: string; created: string; size: number; users: number }[];
+  list: {
+    id: string;
+    repository: string;
+    tag: string;
+    created: string;
+    size: number;
+    /** Bytes of layers that another image has too. */
+    shared: number;
+    users: number;
+  }[];
 }
 
 /** What images take, and by how many containers each is used. */
@@ -97,27 +112,33 @@ export async function imageUsage(ctx: Context): Promise<ImageUsage> {
   const { openImageStore } = await import('../image/index.js');
   const images = await openImageStore(ctx).list();
   const users = (id: string) => listContainers(ctx).filter((c) => c.image?.id === id).length;
+  // Layers that images share are on disk once.
+  const layers = new Map<string, { size: number; used: boolean; images: number }>();
+  for (const image of images) {
+    const used = users(image.id) > 0;
+    for (const layer of new Map(image.layers.map((l) => [l.chainId, l])).values()) {
+      const known = layers.get(layer.chainId);
+      layers.set(layer.chainId, {
+        size: layer.size,
+        used: used || (known?.used ?? false),
+        images: (known?.images ?? 0) + 1,
+      });
+    }
+  }
   const list = images.map((image) => {
     const name = image.repoTags[0] ?? '<none>:<none>';
     const colon = name.lastIndexOf(':');
+    const shared = image.layers.filter((l) => (layers.get(l.chainId)?.images ?? 0) > 1);
     return {
       id: image.id,
       repository: name.slice(0, colon),
       tag: name.slice(colon + 1),
       created: image.created,
       size: image.size,
+      shared: shared.reduce((total, layer) => total + layer.size, 0),
       users: users(image.id),
     };
   });
-  // Layers that images share are on disk once.
-  const layers = new Map<string, { size: number; used: boolean }>();
-  for (const image of images) {
-    const used = users(image.id) > 0;
-    for (const layer of image.layers) {
-      const known = layers.get(layer.chainId);
-      layers.set(layer.chainId, { size: layer.size, used: used || (known?.used ?? false) });
-    }
-  }
   return {
     sum: {
       ...sum([...layers.values()], (l) => l.used),

@@ -13,8 +13,8 @@ export const command = defineCommand({
     force: forceFlag,
   },
   async run({ flags }, io, ctx) {
-    const { PRUNE_FILTERS, pruneImages } = await import('../../engine/index.js');
-    const filters = parseFilters(flags.filter, PRUNE_FILTERS);
+    const { IMAGE_PRUNE_FILTERS, pruneImages } = await import('../../engine/index.js');
+    const filters = parseFilters(flags.filter, IMAGE_PRUNE_FILTERS);
     const question = flags.all
       ? 'WARNING! This will remove all images without at least one container associated to them.'
       : 'WARNING! This will remove all dangling images.';

@@ -1,5 +1,6 @@
 import { shortId } from '../../base/index.js';
 import { defineCommand, listFlags } from '../command.js';
+import { shortCommand } from '../format/container.js';
 import { printList } from '../format/list.js';
 import { alignTable } from '../format/table.js';
 import { humanSize, timeAgo } from '../format/units.js';
@@ -23,13 +24,15 @@ export const command = defineCommand({
       io.out('Images space usage:\n\n');
       io.out(
         alignTable([
-          ['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE', 'CONTAINERS'],
+          ['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE', 'SHARED SIZE', 'UNIQUE SIZE', 'CONTAINERS'],
           ...images.list.map((i) => [
             i.repository,
             i.tag,
             shortId(i.id),
             timeAgo(i.created, now),
             humanSize(i.size),
+            humanSize(i.shared),
+            humanSize(i.size - i.shared),
             String(i.users),
           ]),
         ]),
@@ -37,10 +40,12 @@ export const command = defineCommand({
       io.out('\nContainers space usage:\n\n');
       io.out(
         alignTable([
-          ['CONTAINER ID', 'IMAGE', 'SIZE', 'CREATED', 'STATUS', 'NAMES'],
+          ['CONTAINER ID', 'IMAGE', 'COMMAND', 'LOCAL VOLUMES', 'SIZE', 'CREATED', 'STATUS', 'NAMES'],
           ...usage.containerList.map((c) => [
             shortId(c.id),
             c.image,
+            shortCommand(c.command),
+            String(c.volumes),
             humanSize(c.size),
             timeAgo(c.created, now),
             c.status,

@@ -1,4 +1,4 @@
-import { parseFilters } from '../../base/index.js';
+import { InvalidError, parseFilters } from '../../base/index.js';
 import { defineCommand, forceFlag } from '../command.js';
 import { confirm } from '../each.js';
 import { humanSize } from '../format/units.js';
@@ -16,13 +16,20 @@ export const command = defineCommand({
   async run({ flags }, io, ctx) {
     const engine = await import('../../engine/index.js');
     const filters = parseFilters(flags.filter, engine.PRUNE_FILTERS);
+    if (flags.volumes && filters.has('until'))
+      throw new InvalidError('the "until" filter is not supported with "--volumes"');
     const lines = [
       'all stopped containers',
       'all networks not used by at least one container',
       ...(flags.volumes ? ['all anonymous volumes not used by at least one container'] : []),
       flags.all ? 'all images without at least one container associated to them' : 'all dangling images',
     ];
-    const question = `WARNING! This will remove:\n${lines.map((l) => `  - ${l}\n`).join('')}`;
+    const listed = (texts: readonly string[]) => texts.map((l) => `  - ${l}\n`).join('');
+    const filtered =
+      flags.filter.length > 0
+        ? `\n  Items to be pruned will be filtered with:\n${listed([...flags.filter].sort())}`
+        : '';
+    const question = `WARNING! This will remove:\n${listed(lines)}${filtered}`;
     if (!flags.force && !(await confirm(io, question))) return 0;
     await engine.recover(ctx);
     const parts: [string, { removed: string[]; bytes: number }][] = [

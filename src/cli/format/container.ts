@@ -26,6 +26,13 @@ export const CONTAINER_LIST: ListDescription = {
   quiet: 'ID',
 };
 
+/** A program with its arguments, quoted, cut to 20 characters where that is wanted. */
+export function shortCommand(words: readonly string[], truncate = true): string {
+  const command = words.join(' ');
+  const cut = truncate && [...command].length > 20;
+  return JSON.stringify(cut ? `${[...command].slice(0, 19).join('')}…` : command);
+}
+
 /** Up 3 minutes, Exited (0) 2 hours ago, Created, … */
 export function statusText(summary: ContainerSummary, now: number): string {
   const { status, running, exit } = summary.state;
@@ -104,14 +111,11 @@ export function containerRow(
 ): Record<string, unknown> {
   const { truncate, now } = options;
   const id = truncate ? shortId(summary.id) : summary.id;
-  const command = summary.command.join(' ');
   const mounts = summary.mounts.map((m) => m.name);
   return {
     ID: id,
     Image: summary.image || id,
-    Command: JSON.stringify(
-      truncate && [...command].length > 20 ? `${[...command].slice(0, 19).join('')}…` : command,
-    ),
+    Command: shortCommand(summary.command, truncate),
     CreatedAt: createdAt(summary.created),
     RunningFor: timeAgo(summary.created, now),
     Status: statusText(summary, now),
