@@ -26,7 +26,7 @@ async function tree(): Promise<{ missing: string } | { ready: string }> {
   }
 }
 
-if (ownNetwork(import.meta.filename, { first: tree, seconds: 240 })) {
+if (ownNetwork(import.meta.filename, { first: tree })) {
   dockerTests(/^2[6-9]\./, (directory) => EngineHost.debian(prepared(), directory));
   ctrTests(/Version:\s+1\.7/, (directory) => EngineHost.debian(prepared(), directory));
   criTests((directory) => EngineHost.debian(prepared(), directory));

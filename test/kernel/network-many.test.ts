@@ -17,7 +17,7 @@ if (ownNetwork(import.meta.filename)) {
       const child = rig.spawn(['run', '--name', `c${i}`, ...flags, 'sleep', '1000']);
       // Somewhere between its first line and its last.
       if (i % 7 === 3) setTimeout(() => child.kill('SIGKILL'), 100 + Math.random() * 3000);
-      return collect(child, { timeoutMs: 55_000 });
+      return collect(child, { timeoutMs: 200_000 });
     });
     const results = await Promise.all(runs);
     for (const [i, r] of results.entries()) {

@@ -332,7 +332,7 @@ test('run -d: returns while the program runs, and leaves nothing where it cannot
     ['--root', world.root, 'run', '-d', '--pid-file', pidFile, '-b', bundle, id],
     {
       stdio: 'ignore',
-      timeout: 30_000,
+      timeout: 90_000,
     },
   );
   assert.equal(r.status, 0);
@@ -467,7 +467,7 @@ test('--rootless: without rights on the cgroup tree, a container that asks for n
       ['-m', '--propagation', 'private', 'sh', '-c', readOnly, 'sh', NSBOX_OCI, ...argv],
       {
         encoding: 'utf8',
-        timeout: 30_000,
+        timeout: 90_000,
       },
     );
     return { code: r.status, stdout: r.stdout, stderr: r.stderr, left: world.state(id) };
@@ -519,7 +519,7 @@ test('whoever is not root is told so', () => {
       bundle,
       'x',
     ],
-    { encoding: 'utf8', timeout: 30_000, cwd: '/' },
+    { encoding: 'utf8', timeout: 90_000, cwd: '/' },
   );
   assert.equal(r.status, 1);
   assert.match(r.stderr, /^nsbox-oci: nsbox-oci needs root to make a container [^\n]*\n$/);

@@ -19,7 +19,7 @@ function withFile(file: string, args: string[], extra: NodeJS.ProcessEnv = {}) {
   return spawnSync(
     'sh',
     ['-c', 'exec 3<"$1"; shift; exec "$@"', 'sh', file, NSBOX_OCI, '--root', world.root, ...args],
-    { encoding: 'utf8', env: { ...env, ...extra }, timeout: 30_000 },
+    { encoding: 'utf8', env: { ...env, ...extra }, timeout: 90_000 },
   );
 }
 

@@ -470,7 +470,7 @@ test('a terminal in the foreground: output to the last byte, its size, the exit 
   world.create(id, world.bundle());
   world.call(['start', id]);
   const command = `stty rows 33 cols 77; ${world.runtime} --root ${world.root} exec -t ${id} sh -c "tty; stty size; exit 6"`;
-  const r = spawnSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8', timeout: 20_000 });
+  const r = spawnSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8', timeout: 60_000 });
   // script(1) echoes the end of its input as ^@, at any place.
   assert.match(r.stdout.replaceAll('^@', ''), /^\/dev\/pts\/0\r+\n33 77\r+\n/);
   assert.equal(r.status, 6);

@@ -74,10 +74,10 @@ export function collect(
       child.kill('SIGKILL');
       reject(
         new Error(
-          `no end within ${options.timeoutMs ?? 30_000} ms\n${Buffer.concat(out)}${Buffer.concat(err)}`,
+          `no end within ${options.timeoutMs ?? 90_000} ms\n${Buffer.concat(out)}${Buffer.concat(err)}`,
         ),
       );
-    }, options.timeoutMs ?? 30_000);
+    }, options.timeoutMs ?? 90_000);
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);

@@ -171,11 +171,11 @@ export class Kept implements AsyncDisposable {
   }
 }
 
-/** Reads until a condition holds. @throws after ten seconds */
+/** Reads until a condition holds. @throws after forty seconds */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 40_000;
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited 10 s in vain: ${what}`);
+    if (performance.now() > end) throw new Error(`waited 40 s in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -63,7 +63,7 @@ export class NetworkRig implements AsyncDisposable {
     const run = (...command: string[]) => {
       const r = spawnSync('nsenter', ['-t', String(pid), '-n', ...command], {
         encoding: 'utf8',
-        timeout: 20_000,
+        timeout: 60_000,
       });
       return `${r.stdout}${r.stderr}`.trim();
     };
@@ -150,7 +150,7 @@ export class NetworkRig implements AsyncDisposable {
   /** Runs commands where the test is: the host of the containers. */
   get here(): Pick<Place, 'ask' | 'askUdp' | 'run'> {
     const run = (...command: string[]) => {
-      const r = spawnSync(command[0]!, command.slice(1), { encoding: 'utf8', timeout: 20_000 });
+      const r = spawnSync(command[0]!, command.slice(1), { encoding: 'utf8', timeout: 60_000 });
       return `${r.stdout}${r.stderr}`.trim();
     };
     return {
@@ -190,7 +190,7 @@ export function networkState(): { links: string; rules: string } {
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  ms = 8000,
+  ms = 30_000,
 ): Promise<void> {
   const end = Date.now() + ms;
   while (!(await holds())) {

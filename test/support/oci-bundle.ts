@@ -95,7 +95,7 @@ export class OciWorld {
       const r = spawnSync(program!, words, {
         cwd: this.directory,
         stdio: ['ignore', out, err],
-        timeout: 30_000,
+        timeout: 90_000,
         env: { ...process.env, NSBOX_STATE: path.join(this.directory, 'state') },
       });
       return { code: r.status, ...this.output(id) };
@@ -137,9 +137,9 @@ export class OciWorld {
     };
   }
 
-  /** Waits until something holds. @throws where it doesn't within ten seconds (two minutes in the test VM) */
+  /** Waits until something holds. @throws where it doesn't within forty seconds (two minutes in the test VM) */
   async until(done: () => boolean, what = 'the container'): Promise<void> {
-    const seconds = process.env['NSBOX_TEST_IN_VM'] ? 120 : 10;
+    const seconds = process.env['NSBOX_TEST_IN_VM'] ? 120 : 40;
     const end = Date.now() + seconds * 1000;
     while (!done()) {
       if (Date.now() > end) throw new Error(`${what}: still waiting after ${seconds} seconds`);
@@ -152,7 +152,7 @@ export class OciWorld {
       const [program, ...words] = this.#argv(['delete', '-f', id]);
       spawnSync(program!, words, {
         stdio: 'ignore',
-        timeout: 20_000,
+        timeout: 90_000,
       });
     }
     rmSync(this.directory, { recursive: true, force: true });

@@ -7,7 +7,7 @@ const MARK = 'NSBOX_TEST_OWN_NETWORK';
 export interface OwnNetworkOptions {
   /** What needs the machine's network, done outside first. Gives the reason why nothing can run, or what the file finds in `prepared`. */
   first?: () => Promise<{ missing: string } | { ready: string }>;
-  /** Time of the whole file inside, in seconds; 60 by default. */
+  /** Time of the whole file inside, in seconds; 480 by default, a little less than the runner gives a file. */
   seconds?: number;
 }
 
@@ -37,7 +37,7 @@ export function ownNetwork(file: string, options: OwnNetworkOptions = {}): boole
         'private',
         process.execPath,
         '--test-reporter=tap',
-        `--test-timeout=${(options.seconds ?? 60) * 1000}`,
+        `--test-timeout=${(options.seconds ?? 480) * 1000}`,
         '--test',
         file,
       ],

@@ -111,7 +111,7 @@ export class Rig implements AsyncDisposable {
       output: () => output,
       go: () => void child.stdin?.end('\n'),
       ended,
-      seen: (text, timeoutMs = 30_000) =>
+      seen: (text, timeoutMs = 90_000) =>
         new Promise((resolve, reject) => {
           const look = (): void => {
             if (typeof text === 'string' ? !output.includes(text) : !text.test(output)) return;
