@@ -10,8 +10,19 @@ import { memoryFiles } from '../support/device-tree.js';
 import { type GpuTreeOptions, gpuTree, imageTree } from '../support/gpu-tree.js';
 import { modernHost, UNIFIED } from '../support/hosts.js';
 
+interface Host extends GpuTreeOptions {
+  image?: Parameters<typeof imageTree>[0];
+  env?: string[];
+  /** Nodes of NVSwitch devices, with their minors; a fabric manager runs. */
+  switches?: Record<string, number>;
+}
+
 /** The plan of a container that does nothing, with and without GPUs. */
-async function launch(gpus: string | undefined, options: GpuTreeOptions = {}): Promise<LaunchPlan> {
+async function launch(gpus: string | undefined, host: Host = {}): Promise<LaunchPlan> {
+  const tree = gpuTree(host);
+  for (const [at, minor] of Object.entries(host.switches ?? {}))
+    tree.set(at, { kind: 'char', major: 236, minor, mode: 0o666 });
+  if (host.switches) tree.set('/run/nvidia-fabricmanager/socket', { kind: 'socket' });
   const id = 'c0ffee'.padEnd(64, '0');
   const spec = buildSpec({
     request: { ...emptyRequest(), command: ['true'] },
@@ -25,8 +36,8 @@ async function launch(gpus: string | undefined, options: GpuTreeOptions = {}): P
     host: modernHost(),
   });
   const edits = await resolveDevices(
-    { devices: [], gpus },
-    { files: memoryFiles(gpuTree(options)), image: memoryFiles(imageTree('debian')), arch: 'x64' },
+    { devices: [], gpus, imageEnv: host.env },
+    { files: memoryFiles(tree), image: memoryFiles(imageTree(host.image ?? 'debian')), arch: 'x64' },
   );
   return plan({
     id,
@@ -75,7 +86,21 @@ for (const [name, gpus, options] of [
   ['eight-gpus', 'all', { gpus: 8 }],
   ['mig-instance', 'device=0:1', { mig: { 0: { 1: [0], 5: [0] } } }],
   ['graphics', 'all,capabilities=graphics,display', { graphics: true }],
-] as [string, string, GpuTreeOptions][]) {
+  ['missing-nodes', 'all', { without: ['nvidia0', 'nvidiactl', 'nvidia-uvm', 'nvidia-uvm-tools'] }],
+  ['mixed-versions', 'all', { libraries: ['535.104.05', '550.54.14'] }],
+  ['32-bit', 'all,capabilities=compute,utility,compat32', { bits32: true, image: 'debian32' }],
+  ['redhat', 'all', { image: 'redhat' }],
+  ['without-ldconfig', 'all', { image: 'static' }],
+  [
+    'nvswitch',
+    'all',
+    {
+      gpus: 2,
+      env: ['NVIDIA_NVSWITCH=enabled'],
+      switches: { '/dev/nvidia-nvswitchctl': 255, '/dev/nvidia-nvswitch0': 0, '/dev/nvidia-nvswitch1': 1 },
+    },
+  ],
+] as [string, string, Host][]) {
   test(`exactly these steps are added to a plan: ${name}`, async () => {
     const before = lines(await launch(undefined));
     const after = lines(await launch(gpus, options));
@@ -95,3 +120,7 @@ for (const [name, gpus, options] of [
     assert.equal(text, readFileSync(file, 'utf8'));
   });
 }
+
+test('no plan for an image with musl: one line says why', async () => {
+  await assert.rejects(launch('all', { image: 'alpine' }), /musl C library.*need glibc/);
+});
