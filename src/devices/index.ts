@@ -12,4 +12,4 @@ export type { GpuUsage, Nvml, NvmlData } from './nvml.js';
 export { type DockerDeviceRequest, dockerDeviceRequests } from './requests.js';
 export * from './resolve.js';
 export { parseDeviceRule } from './rules.js';
-export { type StagedEdits, stageEdits } from './stage.js';
+export { ldCacheLayer, type StagedEdits, stageEdits } from './stage.js';

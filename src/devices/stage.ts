@@ -5,6 +5,7 @@ import {
   fsyncSync,
   lchownSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   renameSync,
@@ -20,14 +21,14 @@ import type { DeviceEdits } from './edits.js';
 import { type HostFiles, realPath } from './host-files.js';
 
 export interface StagedEdits extends DeviceEdits {
-  /** A directory to be the topmost read-only layer of the container's overlay. */
-  layer: string | undefined;
+  /** Directories to be the topmost read-only layers of the container's overlay, lowest first. */
+  layers: string[];
 }
 
 /** One thing to be made; parents come before what is in them. */
 type Entry =
   | { at: string; kind: 'directory'; mode: number; uid: number; gid: number }
-  | { at: string; kind: 'file'; mode: number; content: string }
+  | { at: string; kind: 'file'; mode: number; content: string | Uint8Array }
   | { at: string; kind: 'link'; target: string };
 
 /**
@@ -53,7 +54,7 @@ export function stageEdits(edits: DeviceEdits, cache: string, image: HostFiles |
   }
   const layered = image !== undefined && edits.mounts.length + edits.symlinks.length > 0;
   const symlinks = layered ? addLayer(entries, edits, image) : edits.symlinks;
-  if (entries.length === 0) return { ...edits, trees: [], layer: undefined };
+  if (entries.length === 0) return { ...edits, trees: [], layers: [] };
   const directory = make(cache, entries);
   return {
     ...edits,
@@ -67,7 +68,7 @@ export function stageEdits(edits: DeviceEdits, cache: string, image: HostFiles |
         options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'rprivate'],
       })),
     ],
-    layer: layered ? `${directory}/layer` : undefined,
+    layers: layered ? [`${directory}/layer`] : [],
   };
 }
 
@@ -134,10 +135,47 @@ function knownPath(image: HostFiles, place: string): string {
   );
 }
 
+/**
+ * The ld cache of an image with what was staged for it, as a layer of its own: the image's ldconfig gives the same for
+ * the same layers and libraries, so it runs once for them.
+ * @param layers of the image, which never change
+ * @param run runs that ldconfig, its cache put into a directory; absent: only a layer that is there already is given
+ * @returns undefined where there is none, and each container's start has to run ldconfig itself
+ */
+export async function ldCacheLayer(
+  staged: StagedEdits,
+  cache: string,
+  layers: readonly string[],
+  image: HostFiles,
+  run: ((directory: string) => Promise<Uint8Array | undefined>) | undefined,
+): Promise<string | undefined> {
+  const name = nameOf(['ld.so.cache', staged.ldconfig, layers, staged.layers, staged.mounts]);
+  const made = path.join(cache, name, 'layer');
+  if (existsSync(made)) return made;
+  if (!run) return undefined;
+  const temporary = mkdtempSync(path.join(cache, `${UNFINISHED}${process.pid}-`));
+  try {
+    const content = await run(temporary);
+    if (content === undefined) return undefined;
+    const entries: Entry[] = [];
+    const directory = directories(entries, '/layer', image);
+    const etc = knownPath(image, '/etc');
+    directory(etc);
+    entries.push({ at: `/layer${etc}/ld.so.cache`, kind: 'file', mode: 0o644, content });
+    make(cache, entries, name);
+    return made;
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
 const UNFINISHED = '.tmp-';
 
-function make(cache: string, entries: readonly Entry[]): string {
-  const name = createHash('sha256').update(JSON.stringify(entries)).digest('hex').slice(0, 32);
+function nameOf(what: unknown): string {
+  return createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 32);
+}
+
+function make(cache: string, entries: readonly Entry[], name = nameOf(entries)): string {
   const directory = path.join(cache, name);
   if (existsSync(directory)) return directory;
   const temporary = path.join(cache, `${UNFINISHED}${process.pid}-${name}`);
@@ -171,7 +209,7 @@ function makeEntry(root: string, entry: Entry): void {
       const fd = openSync(at, 'wx', entry.mode);
       try {
         if (entry.content !== '') {
-          writeSync(fd, entry.content);
+          writeSync(fd, typeof entry.content === 'string' ? Buffer.from(entry.content) : entry.content);
           fsyncSync(fd);
         }
       } finally {

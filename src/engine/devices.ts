@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, isErrno, runHooks } from '../base/index.js';
 import type { StagedEdits } from '../devices/index.js';
@@ -27,6 +27,7 @@ export async function deviceEdits(
   request: ContainerRequest,
   imageEnv: readonly string[],
   rootfs: string | readonly string[],
+  ld: LdCache = {},
 ): Promise<StagedEdits | undefined> {
   if (!wantsDevices(request)) return undefined;
   const { imageFiles, rememberingFiles, resolveDevices, stageEdits, withoutToolkitHooks } = await import(
@@ -44,7 +45,30 @@ export async function deviceEdits(
     { hostRoot: ctx.env['NSBOX_DRIVER_ROOT'], image },
   );
   const edits = await withoutToolkitHooks(found, image);
-  return stageEdits(edits, path.join(ctx.root, 'devices'), typeof rootfs === 'string' ? undefined : image);
+  const cache = path.join(ctx.root, 'devices');
+  const staged = stageEdits(edits, cache, typeof rootfs === 'string' ? undefined : image);
+  // Directories that a CDI file names are to get links too: that has to be done in the container itself.
+  if (
+    !ld.fixed ||
+    typeof rootfs === 'string' ||
+    staged.layers.length === 0 ||
+    staged.ldconfig?.args.length !== 1
+  )
+    return staged;
+  if (ld.upper !== undefined && existsSync(path.join(ld.upper, 'etc/ld.so.cache'))) return staged;
+  const { ldCacheLayer } = await import('../devices/index.js');
+  const layer = await ldCacheLayer(staged, cache, rootfs, image, ld.run && ((to) => ld.run!(staged, to)));
+  return layer === undefined ? staged : { ...staged, ldconfig: undefined, layers: [...staged.layers, layer] };
+}
+
+/** What is known about the image's ld cache. */
+export interface LdCache {
+  /** The layers are an image's, which never change. */
+  fixed?: boolean | undefined;
+  /** The container's own layer: a cache in it goes before the image's. */
+  upper?: string | undefined;
+  /** Runs the image's ldconfig on what was staged, in a container of its own. */
+  run?: ((staged: StagedEdits, to: string) => Promise<Uint8Array | undefined>) | undefined;
 }
 
 /** What hooks of devices get on their stdin inside: the container's state, as runtime-spec has it. */

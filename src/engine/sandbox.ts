@@ -1,4 +1,4 @@
-import { chownSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Context, newId } from '../base/index.js';
 import {
@@ -11,11 +11,12 @@ import {
   reportFiles,
   superviseScope,
 } from '../cgroup/index.js';
+import type { StagedEdits } from '../devices/index.js';
 import { type HostFacts, hostFacts } from '../host/index.js';
 import { tryLock } from '../kernel/index.js';
 import { type PlanInput, plan, type RootfsInput } from '../plan/index.js';
 import type { ContainerRequest, ImageConfig, ResolvedMount, Spec } from '../spec/index.js';
-import { exposedPorts, needsHostIds } from '../spec/index.js';
+import { emptyRequest, exposedPorts, needsHostIds } from '../spec/index.js';
 import { ensureDirectory } from '../state/index.js';
 import { claimIds, release } from './claims.js';
 import {
@@ -46,6 +47,8 @@ export interface SandboxOptions {
   request: ContainerRequest;
   root: SandboxRoot;
   mounts?: ResolvedMount[];
+  /** What devices change, where that is known already. */
+  edits?: StagedEdits | undefined;
   /** Fds for the program's 0, 1, 2; -1: /dev/null. They stay the caller's. */
   stdio: [number, number, number];
   onTrace?: ((time: StepTime) => void) | undefined;
@@ -112,12 +115,12 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
       chownSync(upper, idRange.start, idRange.start);
       chownSync(work, idRange.start, idRange.start);
     }
-    const edits = await deviceEdits(
-      ctx,
-      request,
-      options.root.config?.config?.Env ?? [],
-      options.root.layers,
-    );
+    const edits =
+      options.edits ??
+      (await deviceEdits(ctx, request, options.root.config?.config?.Env ?? [], options.root.layers, {
+        fixed: options.root.config !== undefined,
+        run: (staged, to) => ldCacheOf(ctx, options.root.layers, staged, to),
+      }));
     for (const warning of edits?.warnings ?? []) ctx.warn(warning);
     const deviceSources = sourcesOf(edits);
     const network = await prepareNetwork(ctx, id, request, directory, options.root.config);
@@ -148,7 +151,7 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     if (idRange && !edits && !options.mounts?.length) delete cgroup.device;
     const root: RootfsInput = {
       kind: 'overlay',
-      layers: edits?.layer ? [...options.root.layers, edits.layer] : options.root.layers,
+      layers: edits ? [...options.root.layers, ...edits.layers] : options.root.layers,
       upper,
       work,
       volatile: true,
@@ -217,6 +220,43 @@ export async function startSandbox(ctx: Context, options: SandboxOptions): Promi
     throw error;
   } finally {
     scope?.release();
+  }
+}
+
+/**
+ * The ld cache that the image's own ldconfig makes, with the driver's libraries mounted, in a container that is there
+ * for nothing else.
+ * @param to an empty directory for it
+ * @returns undefined where it fails: the container's start runs ldconfig then
+ */
+export async function ldCacheOf(
+  ctx: Context,
+  layers: readonly string[],
+  staged: StagedEdits,
+  to: string,
+): Promise<Uint8Array | undefined> {
+  const { program, args } = staged.ldconfig!;
+  const target = '/run/nsbox-ld-cache';
+  try {
+    const sandbox = await startSandbox(
+      { ...ctx, warn: () => {} },
+      {
+        request: {
+          ...emptyRequest(),
+          user: '0',
+          command: [program, ...args.slice(1), '-X', '-C', `${target}/ld.so.cache`],
+          networks: [{ network: 'none' }],
+        },
+        root: { layers: [...layers], config: undefined },
+        mounts: [{ type: 'bind', source: to, target, readonly: false }],
+        edits: { ...staged, nodes: [], cgroupRules: [], hooks: {}, ldconfig: undefined },
+        stdio: [-1, -1, -1],
+      },
+    );
+    const end = await sandbox.exit;
+    return end?.code === 0 && end.signal === 0 ? readFileSync(path.join(to, 'ld.so.cache')) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -46,12 +46,17 @@ export async function showPlan(ctx: Context, request: ContainerRequest): Promise
       m.type === 'bind' ? m.source : path.join(ctx.root, 'volumes', m.source ?? '<new>', '_data');
     return { type: 'bind', source, target: m.target, readonly: m.readonly, propagation: m.propagation };
   });
-  const { plan } = await prepareLaunch(ctx, record, {
-    image,
-    mounts,
-    files: ownFileMounts(containerPaths(ctx, id).data),
-    join: {},
-    shm: undefined,
-  });
+  const { plan } = await prepareLaunch(
+    ctx,
+    record,
+    {
+      image,
+      mounts,
+      files: ownFileMounts(containerPaths(ctx, id).data),
+      join: {},
+      shm: undefined,
+    },
+    { explain: true },
+  );
   return plan;
 }

@@ -26,12 +26,14 @@ import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import { notePoststop, poststopOf, runDuePoststop } from './poststop.js';
 import type { ContainerRecord, ExitRecord } from './records.js';
 import { layersReader } from './rootfs-reader.js';
-import { factsOf } from './sandbox.js';
+import { factsOf, ldCacheOf } from './sandbox.js';
 import { scopeOf } from './scope.js';
 import { specOf } from './spec-of.js';
 import { keepProject } from './storage-opt.js';
 
 export interface StartOptions {
+  /** Only the plan is wanted: nothing may be run for it. */
+  explain?: boolean | undefined;
   /** Called once the monitor has been started: what the caller does here costs no time. */
   meanwhile?: (() => void) | undefined;
   /** Called when the monitor listens and before the program runs: a client that must miss no output connects here. */
@@ -95,6 +97,11 @@ export async function prepareLaunch(
     request,
     image?.config.config?.Env ?? [],
     image ? layers : request.rootfs!,
+    {
+      fixed: image !== undefined,
+      upper: paths.upper,
+      ...(options.explain ? {} : { run: (staged, to) => ldCacheOf(ctx, layers, staged, to) }),
+    },
   );
   warnings.push(...(edits?.warnings ?? []));
   const { spec, seccomp } = await specOf(ctx, {
@@ -127,7 +134,7 @@ export async function prepareLaunch(
     rootfs: image
       ? {
           kind: 'overlay',
-          layers: edits?.layer ? [...layers, edits.layer] : layers,
+          layers: edits ? [...layers, ...edits.layers] : layers,
           upper: paths.upper,
           work: paths.work,
           volatile: request.autoRemove,

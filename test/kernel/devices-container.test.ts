@@ -15,7 +15,12 @@ import { after, before, test } from 'node:test';
 import { type Context, makeContext } from '../../src/base/index.js';
 import { pruneDeviceFiles } from '../../src/engine/devices.js';
 import { startSandbox } from '../../src/engine/sandbox.js';
-import { type ContainerRequest, emptyRequest, type ResolvedMount } from '../../src/spec/index.js';
+import {
+  type ContainerRequest,
+  emptyRequest,
+  type ImageConfig,
+  type ResolvedMount,
+} from '../../src/spec/index.js';
 import { type Tree, writeTree } from '../support/device-tree.js';
 import { gpuTree, imageTree } from '../support/gpu-tree.js';
 
@@ -85,6 +90,7 @@ async function run(
   image = 'debian',
   env: Record<string, string> = { NSBOX_DRIVER_ROOT: `${dir}/driver` },
   mounts: ResolvedMount[] = [],
+  config?: ImageConfig,
 ): Promise<Result> {
   warnings = [];
   const ctx: Context = makeContext({
@@ -103,7 +109,7 @@ async function run(
         networks: [{ network: 'none' }],
         ...change,
       },
-      root: { layers: [`${dir}/${image}`], config: undefined },
+      root: { layers: [`${dir}/${image}`], config },
       mounts,
       stdio: [-1, fd, fd],
     });
@@ -209,6 +215,29 @@ test('a program of the image loads the driver, and ldconfig of the image knows i
   );
   const readonly = await run({ gpus: 'all', readonlyRootfs: true }, 'ask libcuda.so.1', 'libc');
   assert.equal(readonly.out, '43\n');
+});
+
+test("an image's ldconfig runs once for its layers and the driver, and its cache is there from then on", {
+  skip,
+}, async () => {
+  const config = {
+    architecture: 'amd64',
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: [] },
+  } as ImageConfig;
+  const of = (change: Partial<ContainerRequest>, script: string, image = 'libc') =>
+    run({ gpus: 'all', ...change }, script, image, undefined, [], config);
+  const known = '/sbin/ldconfig -p | grep -c "libcuda.so.1 "';
+  const made = () => execFileSync('ls', ['-A', `${dir}/root/devices`]).toString();
+  assert.equal((await of({}, `ask libcuda.so.1; ${known}`)).out, '43\n1\n');
+  const before = made();
+  // Nothing could have been written there.
+  assert.equal((await of({ readonlyRootfs: true }, known)).out, '1\n');
+  // The container's own programs may still make it anew.
+  assert.equal((await of({}, `/sbin/ldconfig; ${known}`)).out, '1\n');
+  assert.equal(made(), before, 'and nothing was left or made a second time');
+  // One that makes no cache is run by each start, as without an image.
+  assert.match((await of({}, 'cat /etc-cache', 'debian')).out, /^mnt:/);
 });
 
 test('variables, binaries, sockets and groups', { skip }, async () => {

@@ -68,7 +68,7 @@ test('places for mounts and links go into a layer, where the image has nothing',
   mkdirSync(`${cache}/.tmp-4194305-x`, { recursive: true });
   const image = imageFiles([`${dir}/base`]);
   const staged = stageEdits(edits, cache, image);
-  const layer = staged.layer ?? '';
+  const layer = staged.layers[0] ?? '';
   assert.deepEqual(readdirSync(`${layer}/usr/lib`), ['driver', 'driver.so']);
   assert.equal(readlinkSync(`${layer}/usr/lib/driver`), 'driver.so');
   assert.equal(statSync(`${layer}/usr/lib/driver.so`).size, 0);
@@ -81,10 +81,10 @@ test('places for mounts and links go into a layer, where the image has nothing',
   assert.equal(statSync(`${tree?.source}/version`).mode & 0o777, 0o444);
   assert.deepEqual(staged.trees, []);
   // Made once: the same edits, the same directory, and nothing unfinished left.
-  assert.equal(stageEdits(edits, cache, image).layer, layer);
+  assert.equal(stageEdits(edits, cache, image).layers[0], layer);
   assert.equal(readdirSync(cache).length, 1);
   const plain = stageEdits(edits, cache, undefined);
-  assert.equal(plain.layer, undefined);
+  assert.deepEqual(plain.layers, []);
   assert.equal(plain.symlinks.length, 3);
 });
 
