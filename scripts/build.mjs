@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
+import { bundleLazily, refuseAssignedExports } from './bundle.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
@@ -77,18 +78,14 @@ async function ts() {
     chunkNames: 'lib/[name]-[hash]',
     define: { 'import.meta.dirname': 'import.meta.dirname' },
   });
-  // The command line: one CommonJS file; sub-commands are evaluated when first asked for.
-  const cli = build({
+  // Programs in CommonJS, whose loader starts sooner.
+  const small = build({
     ...common,
-    entryPoints: Object.fromEntries(
-      Object.entries({
-        nsbox: 'src/cli/boot.ts',
-        'nsbox-cli': 'src/cli/main.ts',
-        'nsbox-oci': 'src/cli/boot.ts',
-        'nsbox-oci-main': 'src/oci/main.ts',
-        'nsbox-names': 'src/network/names/main.ts',
-      }).filter(([, f]) => existsSync(f)),
-    ),
+    entryPoints: {
+      nsbox: 'src/cli/boot.ts',
+      'nsbox-oci': 'src/cli/boot.ts',
+      'nsbox-names': 'src/network/names/main.ts',
+    },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     bundle: true,
@@ -103,7 +100,11 @@ async function ts() {
     // import() becomes require(): Node's ESM loader need not be started for a built-in module.
     supported: { 'dynamic-import': false },
   });
-  await Promise.all([esm, cli]);
+  refuseAssignedExports(files(['src'], ['.ts']));
+  // The command lines: sub-commands are evaluated when first asked for.
+  const cli = bundleLazily('src/cli/main.ts', 'dist/nsbox-cli.cjs');
+  const oci = bundleLazily('src/oci/main.ts', 'dist/nsbox-oci-main.cjs');
+  await Promise.all([esm, small, cli, oci]);
   // Byte code of earlier bundles, see src/cli/boot.ts.
   for (const f of readdirSync('dist').filter((n) => n.includes('.cache'))) rmSync(path.join('dist', f));
 }

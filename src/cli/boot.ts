@@ -1,10 +1,11 @@
 /**
  * The file behind bin/nsbox and bin/nsbox-oci. It loads the bundled command line (nsbox-cli.cjs, nsbox-oci-main.cjs, next
- * to it) with the byte code that V8 made of it the first time: compiling 900 kB at every start would cost as much as starting Node.
+ * to it) with the byte code that V8 made of it the first time: compiling at every start would cost as much as starting Node.
  *
- * The byte code lies beside the bundle, named by the bundle's size and time, and is written at the end of the first
- * `run` (`create`) that ends well. Where it can't be written, is missing, or belongs to another Node, everything works the same,
- * more slowly. V8 itself checks its version, its flags and the length of the source.
+ * The byte code lies beside the bundle, named by the bundle's size and time and by the command whose functions it holds: what
+ * isn't in it need not be read. It is written at the end of the command's first run that ends well. Where it can't be
+ * written, is missing, or belongs to another Node, everything works the same, more slowly. V8 itself checks its version,
+ * its flags and the length of the source.
  */
 import { readFileSync, renameSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
@@ -14,8 +15,13 @@ const directory = import.meta.dirname;
 /** Both programs are this file, under two names. */
 const name = path.basename(process.argv[1] ?? '') === 'nsbox-oci.cjs' ? 'nsbox-oci-main' : 'nsbox-cli';
 const bundle = path.join(directory, `${name}.cjs`);
-/** After one of these, most of what later commands need has been compiled. */
-const telling = name === 'nsbox-cli' ? 'run' : 'create';
+/** Commands with byte code of their own: those that scripts call often. The others take that of the first. */
+const OWN =
+  name === 'nsbox-cli'
+    ? ['run', 'exec', 'ps', 'start', 'stop', 'rm', 'create', 'inspect', 'logs', 'images']
+    : ['create', 'start', 'state', 'kill', 'delete', 'exec', 'run'];
+/** A word that happens to be the value of a flag before the command costs time, nothing else. */
+const telling = process.argv.slice(2, 12).find((word) => OWN.includes(word));
 
 function readCache(file: string): Buffer | undefined {
   try {
@@ -27,9 +33,9 @@ function readCache(file: string): Buffer | undefined {
 
 function load(): void {
   const { size, mtimeMs } = statSync(bundle);
-  const file = path.join(directory, `${name}-${size}-${Math.floor(mtimeMs)}.cache`);
+  const file = path.join(directory, `${name}-${size}-${Math.floor(mtimeMs)}-${telling ?? OWN[0]}.cache`);
   const cachedData = readCache(file);
-  // The bundle is plain ASCII (esbuild escapes the rest): no decoding, one byte a character.
+  // The bundle is plain ASCII (scripts/bundle.mjs sees to it): no decoding, one byte a character.
   const source = `(function (exports, require, module, __filename, __dirname) {\n${readFileSync(bundle, 'latin1')}\n})`;
   // The line put before is not counted, so that places in a stack are those of the bundle.
   const script = new Script(source, {
@@ -38,9 +44,9 @@ function load(): void {
     ...(cachedData ? { cachedData } : {}),
   });
   const main = script.runInThisContext() as (...args: unknown[]) => void;
-  if (!cachedData || script.cachedDataRejected) {
+  if (telling && (!cachedData || script.cachedDataRejected)) {
     process.on('exit', (code) => {
-      if (code === 0 && process.argv.includes(telling)) writeCache(file, script.createCachedData());
+      if (code === 0) writeCache(file, script.createCachedData());
     });
   }
   const module = { exports: {} };

@@ -33,9 +33,9 @@ export function parseInstant(text: string, now: bigint = BigInt(Date.now()) * 1_
 function durationOf(text: string): bigint | undefined {
   const sign = text.startsWith('-') ? -1n : 1n;
   const body = text.replace(/^[-+]/, '');
-  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(body)) return undefined;
+  if (!/^(\d+(\.\d+)?(ns|us|\u00b5s|ms|s|m|h))+$/.test(body)) return undefined;
   let total = 0n;
-  for (const part of body.matchAll(/(\d+)(?:\.(\d+))?(ns|us|µs|ms|s|m|h)/g)) {
+  for (const part of body.matchAll(/(\d+)(?:\.(\d+))?(ns|us|\u00b5s|ms|s|m|h)/g)) {
     const unit = UNITS[part[3]!]!;
     total += BigInt(part[1]!) * unit;
     if (part[2]) total += (BigInt(part[2]) * unit) / 10n ** BigInt(part[2].length);

@@ -1,5 +1,16 @@
 import { type Context, InvalidError, NsboxError } from '../../base/index.js';
-import type { Attachment, ContainerRecord, StepTime } from '../../engine/index.js';
+// Named, not as a whole: the bundle then loads nothing else of the engine (scripts/bundle.mjs).
+import {
+  type Attachment,
+  addVolumesFrom,
+  attachSocket,
+  type ContainerRecord,
+  createContainer,
+  finishRemoval,
+  removeContainer,
+  type StepTime,
+  startContainer,
+} from '../../engine/index.js';
 import type { LaunchPlan } from '../../plan/index.js';
 import { defineCommand } from '../command.js';
 import { attachStreams, type Streams, stayWith } from '../foreground.js';
@@ -45,15 +56,14 @@ export const command = defineCommand({
     refuseIdFile(flags.pidfile, ctx);
     const request = parseRequest(input as unknown as CreateInput, ctx);
 
-    const engine = await import('../../engine/index.js');
-    engine.addVolumesFrom(ctx, request, flags['volumes-from']);
-    const record = await engine.createContainer(ctx, request, { startsNow: true });
+    addVolumesFrom(ctx, request, flags['volumes-from']);
+    const record = await createContainer(ctx, request, { startsNow: true });
     let attachment: Attachment | undefined;
     const trace: StepTime[] = [];
     let plan: LaunchPlan | undefined;
     try {
       writeIdFile(flags.cidfile, record.id, ctx);
-      const launched = await engine.startContainer(ctx, record, {
+      const launched = await startContainer(ctx, record, {
         terminalSize: flags.tty ? terminalSize(io) : undefined,
         ...(flags.detach
           ? {}
@@ -64,7 +74,7 @@ export const command = defineCommand({
                 attachStreams(io, streams, flags.tty);
               },
               attach: async (socket: string) => {
-                attachment = await engine.attachSocket(socket, {
+                attachment = await attachSocket(socket, {
                   ...attachStreams(io, streams, flags.tty),
                   tty: flags.tty,
                   size: flags.tty ? terminalSize(io) : undefined,
@@ -127,14 +137,12 @@ function wantedStreams(attach: readonly string[], detach: boolean, interactive: 
 
 /** What the monitor doesn't do for a --rm container: addresses and anonymous volumes. */
 async function cleanUp(ctx: Context, record: ContainerRecord): Promise<void> {
-  const { finishRemoval } = await import('../../engine/index.js');
   await finishRemoval(ctx, record, true);
 }
 
 /** The failure of the start is what the person must see. */
 async function removeQuietly(ctx: Context, record: ContainerRecord): Promise<void> {
   try {
-    const { removeContainer } = await import('../../engine/index.js');
     await removeContainer(ctx, record, { force: true, volumes: true });
   } catch (error) {
     if (!(error instanceof NsboxError)) throw error;

@@ -19,10 +19,10 @@ const DURATION_UNITS: Record<string, number> = {
  */
 export function parseSeconds(text: string): number {
   if (/^[+-]?\d+(\.\d+)?$/.test(text)) return Number(text);
-  const match = /^([+-]?)((?:\d+(?:\.\d+)?(?:h|ms|m|s|us|µs|ns))+)$/.exec(text);
+  const match = /^([+-]?)((?:\d+(?:\.\d+)?(?:h|ms|m|s|us|\u00b5s|ns))+)$/.exec(text);
   if (!match) throw new InvalidError(`invalid duration: '${text}' (expected seconds or a form as 1m30s)`);
   let seconds = 0;
-  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {
+  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|\u00b5s|ns)/g)) {
     seconds += Number(number) * DURATION_UNITS[unit!]!;
   }
   return match[1] === '-' ? -seconds : seconds;
