@@ -90,18 +90,29 @@ export const RAW_EFFECTS: Effect[] = [
   {
     name: 'cpu.idle: an idle group gets what others leave',
     async run(rig) {
-      const argv = [loadProgram(), 'cpu', '2'];
-      // Both must spin at the same time throughout: a machine kept busy by others lets one begin late.
+      const used = (one: Running): number => readUsage(one.groups).cpu.usageUsec;
+      const begun = async (one: Running): Promise<void> => {
+        const end = performance.now() + 30_000;
+        while (used(one) < 50_000) {
+          assert.ok(performance.now() < end, 'it got no CPU time in 30 s');
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+      };
+      const idle = rig.start({ cpu: { cpus: '0', idle: 1 } }, [loadProgram(), 'cpu', '300']);
+      assert.equal(value(idle, 'cpu.idle'), '1');
+      await begun(idle);
+      // A machine kept busy by others lets the normal one wait, too.
       for (let attempt = 1; ; attempt++) {
-        const idle = rig.start({ cpu: { cpus: '0', idle: 1 } }, argv, { held: true });
-        const normal = rig.start({ cpu: { cpus: '0' } }, argv, { held: true });
-        assert.equal(value(idle, 'cpu.idle'), '1');
-        idle.go();
-        normal.go();
-        const [a = 0, b = 0] = (await Promise.all([idle.ended, normal.ended])).map((e) => Number(e.output));
+        const normal = rig.start({ cpu: { cpus: '0' } }, [loadProgram(), 'cpu', '2']);
+        await begun(normal);
+        const from = [used(idle), used(normal)] as const;
+        await normal.ended;
+        const [a, b] = [used(idle) - from[0], used(normal) - from[1]];
         if (a / (a + b) <= 0.1) break;
-        assert.ok(attempt < 3, `the idle one got ${a} s of CPU beside ${b} s`);
+        assert.ok(attempt < 3, `the idle one got ${a} µs of CPU beside ${b}`);
       }
+      idle.child.kill('SIGKILL');
+      await idle.ended;
     },
   },
   {
