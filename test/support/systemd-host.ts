@@ -9,6 +9,7 @@ const SYSTEMD = '/lib/systemd/systemd';
 /** Why tests with a systemd can't run here; undefined where they can. */
 export function noSystemd(): string | undefined {
   if (!existsSync(SYSTEMD)) return `${SYSTEMD} is missing: apt-get install systemd`;
+  if (!existsSync('/usr/bin/dbus-daemon')) return 'dbus-daemon is missing: apt-get install dbus';
   return existsSync('/proc/self/ns/cgroup') ? undefined : 'this kernel has no cgroup namespaces';
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   removeContainer,
@@ -207,6 +207,36 @@ const checks: Check[] = [
         assert.match(wrong.stderr, /expected cgroupsPath to be of format "slice:prefix:name"/);
       } finally {
         world.close();
+      }
+    },
+  },
+  {
+    name: 'the same over the system bus, where systemd has no private socket',
+    async run(place, limits) {
+      // Without what they depend on: that would be the boot of a machine.
+      systemctl('start', '--job-mode=ignore-dependencies', 'dbus.socket', 'dbus.service');
+      const socket = '/run/systemd/private';
+      renameSync(socket, `${socket}.aside`);
+      try {
+        const record = await place.start(['memory', String(MiB), '600'], limits ? RESOURCES : {}, {
+          cgroupManager: 'systemd',
+        });
+        const unit = `nsbox-${record.id}.scope`;
+        assert.equal(show(unit, 'ActiveState')['ActiveState'], 'active');
+        assert.equal(record.cgroup, `/machine.slice/${unit}/container`);
+        if (limits) {
+          assert.equal(show(unit, 'MemoryMax')['MemoryMax'], String(64 * MiB));
+          await updateContainer(place.ctx, record, {
+            resources: { memory: 96 * MiB, memorySwap: 128 * MiB },
+          });
+          assert.equal(show(unit, 'MemoryMax')['MemoryMax'], String(96 * MiB));
+          assert.equal(file(record.cgroup, 'memory.max'), String(96 * MiB));
+        }
+        await removeContainer(place.ctx, record, { force: true });
+        assert.equal(show(unit, 'LoadState')['LoadState'], 'not-found');
+        assert.ok(!existsSync(path.dirname(`${CGROUP}${record.cgroup}`)));
+      } finally {
+        renameSync(`${socket}.aside`, socket);
       }
     },
   },
