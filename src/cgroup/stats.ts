@@ -23,6 +23,8 @@ export interface Usage {
     swap: number;
     /** Highest total; null where the kernel keeps none (cgroup2 before 5.19). */
     peak: number | null;
+    /** Highest use of swap; null where the kernel keeps none (cgroup v1, cgroup2 before 6.5). */
+    swapPeak: number | null;
     /** null: no limit. */
     limit: number | null;
     swapLimit: number | null;
@@ -139,6 +141,7 @@ function readMemory({ unified, v1 }: Groups, read: GroupReader): Usage['memory']
   const total = numberOf(file('memory.current'));
   const stat = file('memory.stat');
   const peak = file('memory.peak');
+  const swapPeak = file('memory.swap.peak');
   return {
     usage: workingSet(total, keyOf(stat, 'inactive_file')),
     total,
@@ -146,6 +149,7 @@ function readMemory({ unified, v1 }: Groups, read: GroupReader): Usage['memory']
     anon: keyOf(stat, 'anon') ?? 0,
     swap: numberOf(file('memory.swap.current')),
     peak: peak === undefined ? null : numberOf(peak),
+    swapPeak: swapPeak === undefined ? null : numberOf(swapPeak),
     limit: limitOf(file('memory.max')),
     swapLimit: limitOf(file('memory.swap.max')),
   };
@@ -163,6 +167,7 @@ function readLegacyMemory(directory: string, read: GroupReader): Usage['memory']
     anon: keyOf(stat, 'total_rss') ?? 0,
     swap: keyOf(stat, 'total_swap') ?? 0,
     peak: numberOf(read(directory, 'memory.max_usage_in_bytes')),
+    swapPeak: null,
     limit,
     swapLimit: both === null || limit === null ? null : Math.max(0, both - limit),
   };

@@ -33,6 +33,8 @@ export interface Usage {
     throttledTime?: number;
     /** Bytes: the most that was in use at once. */
     memoryPeak?: number;
+    /** Bytes: the most that was in swap at once. Where the kernel keeps it: cgroup2, Linux 6.5. */
+    swapPeak?: number;
     /** Processes killed for want of memory. */
     oomKills?: number;
     /** Times that memory.high throttled it. */
@@ -79,6 +81,7 @@ export function usageOf(report: ExitReport | undefined, started: number, groups?
         }
       : {}),
     ...(counted && memory.peak !== null ? { memoryPeak: memory.peak } : {}),
+    ...(counted && memory.swapPeak !== null ? { swapPeak: memory.swapPeak } : {}),
     ...(counted ? { oomKills: events.oomKill, memoryHigh: events.memoryHigh } : {}),
     ...(has('pids.events') ? { forksRefused: events.pidsMax } : {}),
     ...(has('io.stat') || has('blkio.throttle.io_service_bytes_recursive') ? { io } : {}),

@@ -145,13 +145,8 @@ test('figures agree with the kernel’s files and with podman stats for the same
     // podman before 5 names the two from the other end of the cable: they are told apart by their size.
     const io = pair(theirs['net_io']);
     const total = (what: 'readBytes' | 'writeBytes'): number => ours.io.reduce((n, d) => n + d[what], 0);
-    const rows: [
-      what: string,
-      kernel?: number,
-      podman?: number,
-      nsbox?: number | null,
-      tolerance?: number,
-    ][] = [
+    type Figure = number | null | undefined;
+    const rows: [what: string, kernel: Figure, podman: Figure, nsbox: Figure, tolerance: number][] = [
       ['memory used, bytes', kernel['memory'], used, ours.memory.usage, 1 << 20],
       ['memory limit, bytes', kernel['limit'], limit, ours.memory.limit, 1e5],
       ['CPU time, ms', kernel['cpu'], milliseconds(theirs['cpu_time'] ?? ''), ours.cpu.usageUsec / 1000, 5],
@@ -164,7 +159,7 @@ test('figures agree with the kernel’s files and with podman stats for the same
     assert.ok(total('readBytes') >= 3 << 20 && total('writeBytes') >= 2 << 20);
     t.diagnostic('what: kernel, podman, nsbox');
     for (const [what, ...values] of rows) {
-      const [kernels, podmans, nsboxs, tolerance = 0] = values.map(Number);
+      const [kernels, podmans, nsboxs, tolerance = 0] = values.map((v) => v ?? Number.NaN);
       t.diagnostic(`${what}: ${kernels}, ${podmans}, ${nsboxs}`);
       const near = (a = Number.NaN, b = Number.NaN): boolean => Math.abs(a - b) <= tolerance;
       assert.ok(near(kernels, nsboxs), `${what}: the kernel says ${kernels}, nsbox ${nsboxs}`);

@@ -58,6 +58,23 @@ describe('library: run', { skip }, () => {
     await busy[Symbol.asyncDispose]();
   });
 
+  test('usage tells of processes killed for memory and of forks that were refused', async () => {
+    const { usage, exitCode } = await run({
+      ...box.options,
+      command: ['sh', '-c', 'dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?; exit 3'],
+      memory: 16 * 1024 ** 2,
+    });
+    assert.equal(exitCode, 3);
+    assert.ok((usage.cgroup?.oomKills ?? 0) >= 1, JSON.stringify(usage.cgroup));
+    assert.ok((usage.cgroup?.memoryPeak ?? 0) > 8 * 1024 ** 2, JSON.stringify(usage.cgroup));
+    const full = await run({
+      ...box.options,
+      command: ['sh', '-c', 'for i in 1 2 3 4; do sleep 1 & done; wait'],
+      pids: 3,
+    });
+    assert.ok((full.usage.cgroup?.forksRefused ?? 0) >= 1, JSON.stringify(full.usage.cgroup));
+  });
+
   test('tells a signal from an exit', async () => {
     const r = await sh('kill -TERM $$');
     // pid 1 ignores signals it has no handler for: nothing happens to it, as in any pid namespace

@@ -22,6 +22,7 @@ test('cgroup2 figures', () => {
     'memory.stat': 'anon 600\nfile 400\ninactive_file 300\nfile_mapped 5\n',
     'memory.swap.current': '9\n',
     'memory.peak': '1500\n',
+    'memory.swap.peak': '700\n',
     'memory.max': '2000\n',
     'memory.swap.max': 'max\n',
     'memory.events': 'low 0\nhigh 2\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n',
@@ -49,6 +50,7 @@ test('cgroup2 figures', () => {
     anon: 600,
     swap: 9,
     peak: 1500,
+    swapPeak: 700,
     limit: 2000,
     swapLimit: null,
   });
@@ -84,6 +86,7 @@ test('v1 figures come out in the same shape', () => {
     anon: 600,
     swap: 9,
     peak: 1500,
+    swapPeak: null,
     limit: 2000,
     swapLimit: null,
   });
