@@ -29,6 +29,18 @@ export function value(running: Running, ...names: string[]): string {
 
 export const isUnified = (rig: Rig): boolean => rig.host.cgroup.mode === 'unified';
 
+/** Microseconds of CPU that it got so far. */
+export const cpuUsed = (one: Running): number => readUsage(one.groups).cpu.usageUsec;
+
+/** Waits until a program that spins has got CPU time: from then on it wants all of a CPU. */
+export async function spins(one: Running): Promise<void> {
+  const end = performance.now() + 60_000;
+  while (cpuUsed(one) < 50_000) {
+    assert.ok(performance.now() < end, 'it got no CPU time in a minute');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 /** `major:minor` of the block device below a path. */
 function deviceOf(file: string): { major: number; minor: number } | undefined {
   const dev = statSync(file).dev;
@@ -165,19 +177,23 @@ export const EFFECTS: Effect[] = [
   {
     name: 'cpu: weights share one CPU 1:3',
     async run(rig) {
-      const cpus = '0';
-      const argv = [loadProgram(), 'cpu', '3'];
-      // Both must spin at the same time throughout: a machine kept busy by others lets one begin late.
+      const argv = [loadProgram(), 'cpu', '300'];
+      const light = rig.start({ cpu: { shares: 1024, cpus: '0' } }, argv);
+      const heavy = rig.start({ cpu: { shares: 3072, cpus: '0' } }, argv);
+      await Promise.all([spins(light), spins(heavy)]);
+      // What a machine kept busy by others gives to both isn't steady, and then not every time.
       for (let attempt = 1; ; attempt++) {
-        const light = rig.start({ cpu: { shares: 1024, cpus } }, argv, { held: true });
-        const heavy = rig.start({ cpu: { shares: 3072, cpus } }, argv, { held: true });
-        light.go();
-        heavy.go();
-        const [a, b] = (await Promise.all([light.ended, heavy.ended])).map((e) => Number(e.output));
-        const share = (b ?? 0) / ((a ?? 0) + (b ?? 0));
+        const from = [cpuUsed(light), cpuUsed(heavy)] as const;
+        while (cpuUsed(light) + cpuUsed(heavy) - from[0] - from[1] < 2_000_000) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        const [a, b] = [cpuUsed(light) - from[0], cpuUsed(heavy) - from[1]];
+        const share = b / (a + b);
         if (Math.abs(share - 0.75) <= 0.06) break;
-        assert.ok(attempt < 3, `the heavy one got ${share} (${a} s and ${b} s)`);
+        assert.ok(attempt < 4, `the heavy one got ${share} (${a} µs and ${b} µs)`);
       }
+      for (const one of [light, heavy]) one.child.kill('SIGKILL');
+      await Promise.all([light.ended, heavy.ended]);
     },
   },
   {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { readUsage } from '../../src/cgroup/index.js';
-import { type Effect, isUnified, value } from './limit-effects.js';
+import { cpuUsed, type Effect, isUnified, spins, value } from './limit-effects.js';
 import { loadProgram } from './load.js';
 import type { Rig, Running } from './rig.js';
 
@@ -24,7 +24,7 @@ function cpuStat({ groups }: Running, ...names: string[]): number {
 
 /**
  * Three programs want more memory than their parent may have: what is protected by `file` stays, the others swap.
- * @param slack bytes that the kernel may take all the same: none of memory.min, a few pages of memory.low
+ * @param slack bytes that the kernel may take all the same: nothing of memory.min; memory.low is best effort
  */
 async function checkProtection(rig: Rig, file: 'memory.min' | 'memory.low', slack: number): Promise<void> {
   const touch = (bytes: number): string[] => [loadProgram(), 'memory', String(bytes), '600'];
@@ -85,29 +85,21 @@ export const RAW_EFFECTS: Effect[] = [
   {
     name: 'memory.low: what it protects is swapped last',
     skip: (rig) => onCgroup2(rig) ?? (hasSwap() ? undefined : 'this host has no swap'),
-    run: (rig) => checkProtection(rig, 'memory.low', 2 * MiB),
+    run: (rig) => checkProtection(rig, 'memory.low', 8 * MiB),
   },
   {
     name: 'cpu.idle: an idle group gets what others leave',
     async run(rig) {
-      const used = (one: Running): number => readUsage(one.groups).cpu.usageUsec;
-      const begun = async (one: Running): Promise<void> => {
-        const end = performance.now() + 30_000;
-        while (used(one) < 50_000) {
-          assert.ok(performance.now() < end, 'it got no CPU time in 30 s');
-          await new Promise((resolve) => setTimeout(resolve, 10));
-        }
-      };
       const idle = rig.start({ cpu: { cpus: '0', idle: 1 } }, [loadProgram(), 'cpu', '300']);
       assert.equal(value(idle, 'cpu.idle'), '1');
-      await begun(idle);
+      await spins(idle);
       // A machine kept busy by others lets the normal one wait, too.
       for (let attempt = 1; ; attempt++) {
         const normal = rig.start({ cpu: { cpus: '0' } }, [loadProgram(), 'cpu', '2']);
-        await begun(normal);
-        const from = [used(idle), used(normal)] as const;
+        await spins(normal);
+        const from = [cpuUsed(idle), cpuUsed(normal)] as const;
         await normal.ended;
-        const [a, b] = [used(idle) - from[0], used(normal) - from[1]];
+        const [a, b] = [cpuUsed(idle) - from[0], cpuUsed(normal) - from[1]];
         if (a / (a + b) <= 0.1) break;
         assert.ok(attempt < 3, `the idle one got ${a} µs of CPU beside ${b}`);
       }
