@@ -265,11 +265,21 @@ async function imageManifest(
   let at = descriptor;
   for (let depth = 0; depth < 4; depth++) {
     const data = readChecked(fileOf(files, at.digest), at.digest, MANIFEST_LIMIT);
-    if (!isIndex(at.mediaType, data)) return { data, mediaType: at.mediaType };
+    if (!isIndex(at.mediaType, data)) return isArtifact(data) ? undefined : { data, mediaType: at.mediaType };
     const index = await parseIndex(data, at.digest);
     at = choosePlatform(index.manifests, wantedPlatform(options.platform), 'the archive');
   }
   throw new ImageError('the archive nests indexes too deeply');
+}
+
+/** A manifest whose config is of a kind of its own: a signature, a chart; what is no JSON is left to the parser. */
+function isArtifact(data: Buffer): boolean {
+  try {
+    const type = (JSON.parse(data.toString()) as { config?: { mediaType?: unknown } }).config?.mediaType;
+    return typeof type === 'string' && type !== MEDIA.ociConfig && type !== MEDIA.dockerConfig;
+  } catch {
+    return false;
+  }
 }
 
 /** Loads one image by its manifest, which is kept as it is: its digest is the one that others know. */

@@ -338,6 +338,11 @@ test('plain HTTP is for loopback; other hosts need the flag', async () => {
   );
   await open.remove(name, NO_USER);
   await open.pull(name);
+
+  proxy.credentials = 'us:er';
+  await assert.rejects(open.pull(name), /refuses the manifest of .*: status 407/);
+  const env = { ...store.ctx.env, HTTP_PROXY: proxy.url.replace('http://', 'http://us:er@') };
+  await openImageStore(withRegistryFlags({ ...store.ctx, env }, { tlsVerify: false })).pull(name);
 });
 
 test('a proxy is asked for hosts that are not loopback, with its credentials, and not for those in NO_PROXY', async () => {

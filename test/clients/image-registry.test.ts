@@ -194,7 +194,7 @@ test('429 with Retry-After and passing 5xx are waited out', async () => {
 
 test('a registry that lies or floods ends with one line, and nothing half-written is visible', async () => {
   const gz = gzipSync(plain);
-  const bombPlain = Buffer.alloc(8 << 20);
+  const bombPlain = makeTar([{ path: 'zeros', content: Buffer.alloc(8 << 20) }]);
   const cases: [string, BadRegistry, (bad: BadRegistry) => BadRegistry['trick'], RegExp][] = [
     [
       'another layer than promised',
@@ -243,7 +243,7 @@ test('a registry that lies or floods ends with one line, and nothing half-writte
       'a decompression bomb',
       new BadRegistry(gzipSync(bombPlain), bombPlain),
       () => () => false,
-      /unpacks to more than|no tar archive/,
+      /unpacks to more than/,
     ],
     [
       'a wrong size',

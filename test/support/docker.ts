@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { CliRig } from './cli.js';
 import { type EngineHost, eventually, type Place } from './engine-host.js';
 import { NSBOX_OCI, OciWorld, type Result } from './oci-bundle.js';
 
@@ -127,6 +128,43 @@ function suite(version: RegExp, place: Place): void {
     ok('commit', 'files', 'box:2');
     assert.equal(ok('run', '--rm', 'box:2', 'cat', '/made', '/data/sent'), 'inside\nfrom the host\n');
     ok('rm', '-f', 'files');
+  });
+
+  test('images go both ways: docker save, nsbox load; nsbox save, docker load', async () => {
+    await using rig = new CliRig('docker-images');
+    const file = (name: string) => path.join(directory, name);
+    ok(
+      'run',
+      '--name',
+      'layer',
+      'box',
+      'sh',
+      '-c',
+      'printf "#!/bin/sh\\necho it runs\\n" >/hi; chmod 755 /hi',
+    );
+    ok('commit', '-c', 'CMD ["/hi"]', 'layer', 'made:1');
+    ok('rm', 'layer');
+    ok('tag', 'box', 'second:2');
+    ok('save', '-o', file('saved.tar'), 'made:1', 'second:2', 'box:latest');
+    const names = host!.call(['tar', '-tf', file('saved.tar')]).stdout.split('\n');
+    assert.ok(names.includes('manifest.json'));
+    // Docker 25 and later: an OCI layout with an entry for each image, and Docker's manifest beside it.
+    const version = Number.parseInt(ok('version', '--format', '{{.Server.Version}}'), 10);
+    assert.equal(names.includes('index.json'), version >= 25);
+    const loaded = await rig.ok('load', '-i', file('saved.tar'));
+    const lines = ['made:1', 'second:2', 'box:latest'].map((name) => `Loaded image: ${name}`);
+    assert.deepEqual(loaded.split('\n').sort(), lines.sort());
+    assert.equal(await rig.ok('run', '--rm', '--network', 'none', 'made:1'), 'it runs');
+    const id = await rig.ok('image', 'inspect', '--format', '{{.Id}}', 'made:1');
+    assert.equal(id, inspect('made:1', '{{.Id}}'));
+
+    await rig.ok('save', '-o', file('ours.tar'), 'made:1', 'second:2');
+    ok('rmi', 'made:1', 'second:2');
+    ok('load', '-i', file('ours.tar'));
+    assert.equal(inspect('made:1', '{{.Id}}'), id);
+    assert.equal(inspect('second:2', '{{.Id}}'), inspect('box', '{{.Id}}'));
+    assert.equal(ok('run', '--rm', 'made:1'), 'it runs\n');
+    ok('rmi', 'made:1', 'second:2');
   });
 
   test('a terminal: docker run -t, and -it with what is typed', () => {

@@ -277,6 +277,7 @@ export class LoopbackProxy implements Disposable {
   private constructor() {
     this.#server = createServer((req, res) => {
       this.asked.push(`${req.method} ${req.url}`);
+      if (!this.#admits(req)) return void res.writeHead(407).end();
       const url = new URL(req.url ?? '');
       const socket = connect(Number(url.port), '127.0.0.1', () => {
         const headers = Object.entries(req.headers).filter(([k]) => !/^(proxy-|connection)/.test(k));
@@ -290,8 +291,7 @@ export class LoopbackProxy implements Disposable {
     });
     this.#server.on('connect', (req, client, head) => {
       this.asked.push(`CONNECT ${req.url}`);
-      const given = Buffer.from((req.headers['proxy-authorization'] ?? '').slice(6), 'base64').toString();
-      if (this.credentials !== undefined && given !== this.credentials) {
+      if (!this.#admits(req)) {
         client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
         return;
       }
@@ -304,6 +304,11 @@ export class LoopbackProxy implements Disposable {
       upstream.on('error', () => client.destroy());
       client.on('error', () => upstream.destroy());
     });
+  }
+
+  #admits(req: IncomingMessage): boolean {
+    const given = Buffer.from((req.headers['proxy-authorization'] ?? '').slice(6), 'base64').toString();
+    return this.credentials === undefined || given === this.credentials;
   }
 
   static async start(): Promise<LoopbackProxy> {
