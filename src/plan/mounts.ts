@@ -125,9 +125,10 @@ function bind(mount: SpecMount, o: MountOptions, c: MountContext): MountSteps {
     source: mount.source,
     recursive: o.recursive,
     set: o.set,
-    clear: o.clear & ~o.set,
+    // Access times are a number and no bits: the kernel wants the whole of it cleared before another is set.
+    clear: o.clear & ~(o.set & ~ATTR.ATIME_MASK),
     deepSet: o.deepSet,
-    deepClear: o.deepClear & ~o.deepSet,
+    deepClear: o.deepClear & ~(o.deepSet & ~ATTR.ATIME_MASK),
     // A copy of a shared mount would pass mounts back to the host: private unless asked otherwise. "shared" keeps the
     // peer group of the source.
     propagation: (o.propagation || MS.PRIVATE) & ~MS.REC & ~(o.propagation & MS.SHARED),

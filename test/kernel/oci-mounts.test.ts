@@ -59,6 +59,22 @@ test('mounts add and remove: binds and filesystems, for every process of the con
   assert.equal(readFileSync(path.join(source, 'file'), 'utf8'), 'from the host');
 });
 
+test('how a bind mount notes the times of access is as its options say', () => {
+  const id = running();
+  for (const [option, shown] of [
+    ['noatime', /noatime/],
+    ['strictatime', /^(?!.*(no|rel)atime)/],
+    ['relatime', /relatime/],
+    ['nodiratime', /nodiratime/],
+  ] as const) {
+    const file = list(option, [{ destination: '/data', type: 'bind', source, options: ['bind', option] }]);
+    const added = world.call(['mounts', 'add', id, file]);
+    assert.equal(added.code, 0, added.stderr);
+    assert.match(at(id, '/data').at(-1) ?? '', shown, option);
+    assert.equal(world.call(['mounts', 'remove', id, list('place', [{ destination: '/data' }])]).code, 0);
+  }
+});
+
 test('mounts remove takes the topmost; what is not there is an error', () => {
   const id = running();
   const tmpfs = (options: string[]) =>
