@@ -279,13 +279,13 @@ void Keeper::Relaunch() {
 // The container has ended for good. What others need is done and recorded before anybody is told.
 void Keeper::End() {
   state_ = State::kEnded;
-  Abandon();
-  Accept();  // whoever has connected meanwhile is told the end, too
-  listen_.reset();
   if (host_->finish && !host_->finish(host_->self) && !auto_remove_) {
     run_.error = host_->error;
     WriteExit(config_, run_);
   }
+  Abandon();
+  Accept();  // whoever has connected meanwhile is told the end, too
+  listen_.reset();
   if (auto_remove_) Event("destroy");
   RemoveRunning(config_);
   lock_.reset();

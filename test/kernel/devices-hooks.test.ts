@@ -92,10 +92,35 @@ if (ownNetwork(import.meta.filename))
       assert.deepEqual(order, [...all, ...all.slice(0, 3)]);
     });
 
+    it("createContainer runs the host's program before the root is entered, startContainer the image's after", async () => {
+      await using rig = withHooks();
+      const sh = (hookName: string, script: string) => ({
+        hookName,
+        path: '/bin/sh',
+        args: ['sh', '-c', script],
+      });
+      const hooks = [
+        // The host has this file, the container hasn't.
+        sh('createContainer', `test -e ${import.meta.filename}`),
+        sh('startContainer', `test ! -e ${import.meta.filename} && cat >/tmp/state`),
+      ];
+      const devices = [{ name: 'one', containerEdits: { hooks } }];
+      writeFileSync(
+        '/run/cdi/acme.json',
+        JSON.stringify({ cdiVersion: '0.6.0', kind: 'acme.com/thing', devices }),
+      );
+      const r = await rig.run(['--rm', ...DEVICE], 'cat', '/tmp/state');
+      assert.equal(r.code, 0, r.stderr);
+      assert.equal((JSON.parse(r.stdout) as { status: string }).status, 'created');
+    });
+
     it('poststop runs once, after the last of the restarts; and where a removal kills', async () => {
       await using rig = withHooks();
       await rig.start(['--name', 'failing', '--restart', 'on-failure:2', ...DEVICE], 'false');
-      await rig.ok('wait', 'failing');
+      // `wait` is for the end of one run.
+      const status = () => rig.ok('inspect', '--format', '{{.State.Status}} {{.RestartCount}}', 'failing');
+      for (let i = 0; i < 300 && (await status()) !== 'exited 2'; i++)
+        await new Promise((resolve) => setTimeout(resolve, 50));
       const poststops = () => noted(rig).filter((l) => l.startsWith('poststop')).length;
       assert.equal(poststops(), 1);
       await rig.start(['--name', 'always', '--restart', 'always', ...DEVICE], 'sleep', '1000');
