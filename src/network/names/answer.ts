@@ -16,8 +16,8 @@ export interface Question {
   query: Buffer;
   asker: NetworkSettings;
   over: 'udp' | 'tcp';
-  /** Servers for names that aren't containers'. */
-  upstream: readonly string[];
+  /** Servers for names that aren't containers': asked for only then, since they are read from files. */
+  upstream: () => readonly string[];
 }
 
 let turn = 0;
@@ -39,7 +39,7 @@ export async function answer(table: NameTable, q: Question): Promise<Buffer | un
   const name = question.name.replace(/\.$/, '');
   const own = local(table, q.asker, name, question.type);
   if (own) return encode(asked, own.answers, own.code, q);
-  const upstream = await forward(q.query, q.upstream, q.over);
+  const upstream = await forward(q.query, q.upstream(), q.over);
   return upstream ?? failure(q.query, SERVFAIL);
 }
 

@@ -149,7 +149,7 @@ function retry(what: string, error: unknown): void {
 const ask = async (query: Buffer, from: string, over: 'udp' | 'tcp') => {
   const asker = table.asker(from);
   if (!asker) return undefined; // answers nobody else
-  return answer(table, { query, asker, over, upstream: upstreamOf(asker) });
+  return answer(table, { query, asker, over, upstream: () => upstreamOf(asker) });
 };
 
 function complain(what: string, error: unknown): void {

@@ -56,7 +56,11 @@ function bindUdp(address: string, answerer: Answerer): Promise<Bound> {
   return orFree(
     (port) =>
       new Promise((resolve, reject) => {
-        const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4' });
+        const socket = createSocket({
+          type: address.includes(':') ? 'udp6' : 'udp4',
+          // Only numbers are ever sent to; Node's own look-up of them takes another turn of the event loop.
+          lookup: (host, _options, found) => found(null, host, 0),
+        });
         socket.once('error', reject);
         socket.on('message', (query, from) => {
           void answerer(query, from.address, 'udp').then(
