@@ -25,7 +25,7 @@ export interface ContainerUsage {
   command: string[];
   /** How many volumes it has. */
   volumes: number;
-  status: string;
+  state: ReturnType<typeof stateOf>;
   created: string;
   size: number;
   active: boolean;
@@ -47,17 +47,17 @@ export interface SystemUsage {
 /** What containers and volumes take below the root; images are measured by the image store. */
 export function systemUsage(ctx: Context): SystemUsage {
   const containerList = listContainers(ctx).map((record): ContainerUsage => {
-    const { status } = stateOf(ctx, record);
+    const state = stateOf(ctx, record);
     return {
       id: record.id,
       name: record.name,
       image: record.image?.reference ?? record.request.rootfs ?? '',
       command: record.argv,
       volumes: record.mounts.filter((m) => m.type === 'volume').length,
-      status,
+      state,
       created: record.created,
       size: directorySize(path.join(containerPaths(ctx, record.id).data), 'disk'),
-      active: isActive(status),
+      active: isActive(state.status),
     };
   });
   const volumeList = openVolumes(ctx)

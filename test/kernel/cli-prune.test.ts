@@ -102,8 +102,8 @@ Are you sure you want to continue? [y/N] `,
     assert.match(size!, /^[\d.]+MB$/);
     assert.equal(parts[2], 'Containers space usage:');
     assert.match(parts[3]!, /^CONTAINER ID +IMAGE +COMMAND +LOCAL VOLUMES +SIZE +CREATED +STATUS +NAMES\n/);
-    assert.match(parts[3]!, /^[0-9a-f]{12} +used +"sh -c echo alive >\/…" +2 +/m);
-    assert.match(parts[3]!, /^[0-9a-f]{12} +other +"true" +1 .* +created +stopped$/im);
+    assert.match(parts[3]!, /^[0-9a-f]{12} +used +"sh -c echo alive >\/…" +2 .* Up [\w ]+ +runs$/m);
+    assert.match(parts[3]!, /^[0-9a-f]{12} +other +"true" +1 .* +Created +stopped$/m);
     assert.equal(parts[4], 'Local Volumes space usage:');
     assert.match(parts[5]!, /^VOLUME NAME +LINKS +SIZE\n/);
     assert.match(parts[5]!, /^kept +1 +\S+B$/m);

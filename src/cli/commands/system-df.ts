@@ -1,6 +1,6 @@
 import { shortId } from '../../base/index.js';
 import { defineCommand, listFlags } from '../command.js';
-import { shortCommand } from '../format/container.js';
+import { shortCommand, statusText } from '../format/container.js';
 import { printList } from '../format/list.js';
 import { alignTable } from '../format/table.js';
 import { humanSize, timeAgo } from '../format/units.js';
@@ -48,7 +48,7 @@ export const command = defineCommand({
             String(c.volumes),
             humanSize(c.size),
             timeAgo(c.created, now),
-            c.status,
+            statusText(c, now),
             c.name,
           ]),
         ]),

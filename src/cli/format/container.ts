@@ -34,7 +34,7 @@ export function shortCommand(words: readonly string[], truncate = true): string 
 }
 
 /** Up 3 minutes, Exited (0) 2 hours ago, Created, … */
-export function statusText(summary: ContainerSummary, now: number): string {
+export function statusText(summary: Pick<ContainerSummary, 'state'>, now: number): string {
   const { status, running, exit } = summary.state;
   const up = () => `Up ${humanDuration(Math.max(0, now - Date.parse(running?.startedAt ?? '')))}`;
   switch (status) {
