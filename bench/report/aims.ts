@@ -42,6 +42,8 @@ const AIMS: readonly Aim[] = [
   { suite: 'network', ids: /^names$/, side: 'nsbox', atMost: 1e6 },
   { suite: 'application', side: 'nsbox', ratio: REAL_WORK },
   { suite: 'start', ids: /^start$/, side: 'library run()', ratio: 2 },
+  { suite: 'resources', ids: /^cgroup$/, side: 'with figures', atMost: 0.5e6 },
+  { suite: 'resources', ids: /^stats$/, side: '200 containers', ratio: 1.5 },
 ];
 
 /** Every aim that this result has figures for, and in each row the best of the other runtimes. */
