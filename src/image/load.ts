@@ -16,6 +16,7 @@ import { choosePlatform, wantedPlatform } from './platform.js';
 import type { ImageRecord } from './records.js';
 import { canonical, parseReference } from './reference.js';
 import { chainOf, layerMediaType, putConfig, putManifest, register } from './register.js';
+import { refuseForeign } from './transfer/manifest.js';
 import { type Descriptor, type ImageConfig, type Manifest, MEDIA } from './types.js';
 
 export interface LoadOptions {
@@ -299,7 +300,14 @@ async function loadManifest(
   const all = [digest, manifest.config.digest, ...manifest.layers.map((l) => l.digest), ...chain];
   using _lease = await Lease.take(ctx, all);
   const jobs = manifest.layers.map((layer, i): LayerJob => {
-    const file = blob(layer.digest);
+    let file: BlobFile;
+    try {
+      file = blob(layer.digest);
+    } catch (error) {
+      // It may be one that is not handed on.
+      refuseForeign(layer);
+      throw error;
+    }
     const open = () => storing(ctx, file.stream(), { digest: layer.digest, size: layer.size });
     const base = { chainId: chain[i]!, diffId: config.rootfs.diff_ids[i]!, blobSize: layer.size, open };
     return job(ctx, base, layer.digest, () => {});

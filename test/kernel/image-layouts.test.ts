@@ -178,3 +178,20 @@ test("Docker with containerd's store: an index of platforms of which one is ther
   layout.index([signature]);
   await assert.rejects(images.load({ path: layout.directory }), /the archive holds no image$/);
 });
+
+test('a layer that its licence keeps out of the layout is named as that', async () => {
+  using store = new TestStore();
+  const layout = new Layout(store.file('layout'));
+  const [low, high] = await layersOf();
+  const kept = { ...high!, type: '', data: gzipSync(two) };
+  const { manifest } = layout.image([low!, kept]);
+  manifest.layers[1]!.mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+  layout.index([{ ...layout.blob(MEDIA.ociManifest, manifest), ...named('foreign:1') }]);
+  const images = openImageStore(store.ctx);
+  // As long as it is there it is a layer like any other.
+  assert.equal((await images.load({ path: layout.directory })).length, 1);
+  using other = new TestStore();
+  rmSync(layout.file(manifest.layers[1]!.digest));
+  const load = openImageStore(other.ctx).load({ path: layout.directory });
+  await assert.rejects(load, /a layer that its registry doesn't distribute \(.*nondistributable/);
+});
