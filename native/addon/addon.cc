@@ -16,6 +16,7 @@ void RegisterProcess(Napi::Env env, Napi::Object& exports);
 void RegisterNetlink(Napi::Env env, Napi::Object& exports);
 void RegisterNvml(Napi::Env env, Napi::Object& exports);
 void RegisterQuota(Napi::Env env, Napi::Object& exports);
+void RegisterSha256(Napi::Env env, Napi::Object& exports);
 }  // namespace nsbox
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
@@ -33,6 +34,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   nsbox::RegisterNetlink(env, exports);
   nsbox::RegisterNvml(env, exports);
   nsbox::RegisterQuota(env, exports);
+  nsbox::RegisterSha256(env, exports);
   return exports;
 }
 

@@ -101,7 +101,7 @@ async function addDocker(ctx: Context, images: Chosen[], add: Add, text: Text): 
 
 async function plainSize(ctx: Context, digest: string): Promise<number> {
   const meter = new PlainMeter(Number.POSITIVE_INFINITY);
-  await decompress(verifiedBlob(ctx, digest), (piece) => meter.add(piece));
+  await decompress(verifiedBlob(ctx, digest), (piece, lasting) => meter.add(piece, lasting));
   return meter.size;
 }
 

@@ -14,6 +14,7 @@ export * from './process.js';
 export * from './quota.js';
 export * from './rtnetlink.js';
 export * from './seccomp.js';
+export * from './sha256.js';
 export * from './terminal.js';
 export * from './watch.js';
 export * from './wire.js';

@@ -274,14 +274,15 @@ async function extract(
   using extractor = new LayerExtractor(root);
   try {
     const reader = new TarReader(extractor);
-    await decompress(stoppable(source, signal), (piece) => {
-      meter.add(piece);
+    await decompress(stoppable(source, signal), (piece, lasting) => {
+      const room = meter.add(piece, lasting);
       reader.write(piece);
+      return room;
     });
     // Docker has layers of no bytes at all.
     if (meter.size > 0) reader.end();
     return {
-      diffId: meter.digest(),
+      diffId: await meter.digest(),
       size: extractor.size,
       entries: extractor.entries,
       unsettled: extractor.finish(),

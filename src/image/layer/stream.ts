@@ -1,5 +1,5 @@
-import { createHash, ImageError, type NsboxError } from '../../base/index.js';
-import { ZstdDecoder } from '../../kernel/index.js';
+import { createHash, type Hash, ImageError, type NsboxError } from '../../base/index.js';
+import { PoolSha256, ZstdDecoder } from '../../kernel/index.js';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -23,14 +23,17 @@ export function compressionOf(head: Buffer): Compression {
 }
 
 /**
- * Decompresses a stream (gzip, zstd, or none, by its first bytes) and hands out the pieces, synchronously; each is only
- * good until `take` returns. gzip runs on a thread of the pool meanwhile.
+ * Takes a piece. `lasting`: it stays as it is after the call; else it is only good until then. What it returns may be
+ * waited for before the next piece comes.
+ */
+export type TakePiece = (piece: Buffer, lasting: boolean) => Promise<void> | undefined | void;
+
+/**
+ * Decompresses a stream (gzip, zstd, or none, by its first bytes) and hands out the pieces. gzip runs on a thread of the
+ * pool meanwhile.
  * @throws ImageError where the stream is damaged or cut off
  */
-export async function decompress(
-  source: AsyncIterable<Buffer>,
-  take: (piece: Buffer) => void,
-): Promise<Compression> {
+export async function decompress(source: AsyncIterable<Buffer>, take: TakePiece): Promise<Compression> {
   let kind: Compression | undefined;
   let head: Buffer = Buffer.alloc(0);
   let push: ((chunk: Buffer) => void | Promise<void>) | undefined;
@@ -39,7 +42,7 @@ export async function decompress(
     kind = compressionOf(head);
     if (kind === 'gzip') [push, finish] = await gunzip(take);
     else if (kind === 'zstd') [push, finish] = unzstd(take);
-    else push = take;
+    else push = (chunk) => void take(chunk, false);
     await push(head);
   };
   for await (const chunk of source) {
@@ -57,13 +60,13 @@ export async function decompress(
 
 type Sink = [(chunk: Buffer) => void | Promise<void>, () => void | Promise<void>];
 
-function unzstd(take: (piece: Buffer) => void): Sink {
+function unzstd(take: TakePiece): Sink {
   const decoder = new ZstdDecoder();
   const scratch = Buffer.allocUnsafe(PIECE);
   return [
     (chunk) => {
       try {
-        decoder.push(chunk, scratch, take);
+        decoder.push(chunk, scratch, (piece) => void take(piece, false));
       } catch (error) {
         throw (error as { syscall?: string }).syscall === 'zstd' ? damaged('zstd', error) : error;
       }
@@ -78,7 +81,7 @@ function unzstd(take: (piece: Buffer) => void): Sink {
  * gzip on a thread of the pool. What it gives is taken one turn of the event loop later: by then the thread is at work on
  * the next piece, while this one is hashed and written.
  */
-async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
+async function gunzip(take: TakePiece): Promise<Sink> {
   const { createGunzip } = await import('node:zlib');
   // Stream options are taken too, though the types don't say so.
   const options = { chunkSize: PIECE, highWaterMark: 2 * PIECE };
@@ -93,12 +96,14 @@ async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
     wake?.();
   };
   let ended = false;
-  const takeAll = () => {
+  let taking = false;
+  const takeAll = async () => {
     try {
-      while (waiting.length > 0 && failure === undefined) take(waiting.shift()!);
+      while (waiting.length > 0 && failure === undefined) await take(waiting.shift()!, true);
     } catch (error) {
       return fail(error);
     }
+    taking = false;
     bytes = 0;
     stream.resume();
     if (ended) wake?.();
@@ -112,7 +117,8 @@ async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
   stream.on('data', (piece: Buffer) => {
     waiting.push(piece);
     bytes += piece.length;
-    if (waiting.length === 1) setImmediate(takeAll);
+    if (!taking) setImmediate(takeAll);
+    taking = true;
     if (bytes >= AHEAD) stream.pause();
   });
   const pause = () =>
@@ -128,7 +134,7 @@ async function gunzip(take: (piece: Buffer) => void): Promise<Sink> {
     },
     async () => {
       stream.end();
-      while (!(ended && waiting.length === 0) && failure === undefined) await pause();
+      while (!(ended && !taking) && failure === undefined) await pause();
       if (failure !== undefined) throw failure;
     },
   ];
@@ -140,23 +146,38 @@ function damaged(kind: string, cause: unknown): NsboxError {
 
 /** Counts and hashes plain content; refuses more than `limit` bytes. */
 export class PlainMeter {
-  readonly #hash = createHash('sha256');
+  /** What stays as it is is hashed on another thread. */
+  #pool: PoolSha256 | undefined;
+  #hash: Hash | undefined;
   readonly #limit: number;
+  #waiting = 0;
   size = 0;
   constructor(limit: number) {
     this.#limit = limit;
   }
-  add(piece: Buffer): void {
+  /** @returns what is to be waited for before the next piece, where too much waits to be hashed */
+  add(piece: Buffer, lasting: boolean): Promise<void> | undefined {
+    if (this.size === 0) this.#pool = lasting ? PoolSha256.create() : undefined;
     this.size += piece.length;
     if (this.size > this.#limit) {
       throw new ImageError(`the layer unpacks to more than ${this.#limit} bytes`, {
         hint: 'a decompression bomb? set NSBOX_MAX_LAYER_BYTES to admit it',
       });
     }
-    this.#hash.update(piece);
+    if (!this.#pool) {
+      this.#hash ??= createHash('sha256');
+      this.#hash.update(piece);
+      return undefined;
+    }
+    this.#waiting += piece.length;
+    const hashed = this.#pool.update(piece).then(() => {
+      this.#waiting -= piece.length;
+    });
+    return this.#waiting > AHEAD ? hashed : undefined;
   }
-  digest(): string {
-    return `sha256:${this.#hash.digest('hex')}`;
+  async digest(): Promise<string> {
+    const hex = this.#pool ? await this.#pool.digest() : (this.#hash ?? createHash('sha256')).digest('hex');
+    return `sha256:${hex}`;
   }
 }
 
