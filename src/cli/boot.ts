@@ -22,6 +22,8 @@ const OWN =
     : ['create', 'start', 'state', 'kill', 'delete', 'exec', 'run'];
 /** A word that happens to be the value of a flag before the command costs time, nothing else. */
 const telling = process.argv.slice(2, 12).find((word) => OWN.includes(word));
+/** What stays with a container needs more than what leaves it alone, and the first one's byte code stays. */
+const kind = process.argv.some((word) => /^(-[it]*d[it]*|--detach)$/.test(word)) ? '-detached' : '';
 
 function readCache(file: string): Buffer | undefined {
   try {
@@ -33,7 +35,10 @@ function readCache(file: string): Buffer | undefined {
 
 function load(): void {
   const { size, mtimeMs } = statSync(bundle);
-  const file = path.join(directory, `${name}-${size}-${Math.floor(mtimeMs)}-${telling ?? OWN[0]}.cache`);
+  const file = path.join(
+    directory,
+    `${name}-${size}-${Math.floor(mtimeMs)}-${telling ?? OWN[0]}${kind}.cache`,
+  );
   const cachedData = readCache(file);
   // The bundle is plain ASCII (scripts/bundle.mjs sees to it): no decoding, one byte a character.
   const source = `(function (exports, require, module, __filename, __dirname) {\n${readFileSync(bundle, 'latin1')}\n})`;
