@@ -216,7 +216,7 @@ export async function imageRows(setup: Setup): Promise<Row[]> {
     }
   }
   for (const [id, title, sample, keep] of samples) {
-    // Three in a full run, too: with five the suite takes ten minutes.
+    // Three in a full run, too: it is to end within some minutes (reckoned from single runs, not measured as a whole).
     const rounds = 3;
     add(id, `${title} from an archive`, sample, ways, keep, rounds);
     if (registry === undefined) continue;
