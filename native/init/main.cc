@@ -51,7 +51,7 @@ int Wait(Launcher& launcher, const Plan& plan, Started& started) {
       const ssize_t n = recv(launcher.runtime(), message, sizeof(message), MSG_WAITALL);
       if (n != static_cast<ssize_t>(sizeof(message))) {
         launcher.RuntimeGone();
-        if (plan.die_with_runtime) SysPidfdSendSignal(started.pidfd.get(), SIGKILL);
+        if (plan.die_with_runtime) KillSession(started.pid, started.pidfd.get());
       } else if (static_cast<Message>(message[1]) == Message::kSignal) {
         SysPidfdSendSignal(started.pidfd.get(), static_cast<int>(message[2]));
       } else if (static_cast<Message>(message[1]) == Message::kAdopt) {

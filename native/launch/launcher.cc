@@ -26,11 +26,12 @@ struct Join {
   Fd fd;               // of a namespace, or a pidfd for several at once (setns(2), Linux 5.8)
 };
 
-void Kill(int pidfd) {
+}  // namespace
+
+void KillSession(pid_t pid, int pidfd) {
+  if (pid > 1) kill(-pid, SIGKILL);
   if (pidfd >= 0) SysPidfdSendSignal(pidfd, SIGKILL);
 }
-
-}  // namespace
 
 Launcher::Launcher(const Plan& plan, int runtime, int first_passed, int passed) : plan_(plan) {
   run_.plan = &plan;
@@ -421,7 +422,7 @@ bool Launcher::Launch(Started* out) {
     kept_userns_.reset(fcntl(run_.userns, F_DUPFD_CLOEXEC, 3));
   }
   if (!good && pidfd_.ok()) {
-    Kill(pidfd_.get());
+    KillSession(run_.pid, pidfd_.get());
     while (waitpid(run_.pid, nullptr, __WALL) < 0 && errno == EINTR) {
     }
   }

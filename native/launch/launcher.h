@@ -15,6 +15,9 @@ struct Started {
   Fd terminal;                              // Stdio::kTerminal: the master
 };
 
+// Kills a child that isn't reaped yet (so that its number is its own), with what it started, where it leads a session.
+void KillSession(pid_t pid, int pidfd);
+
 class Launcher {
  public:
   // `runtime` is the control socket (-1: none); fds 0, 1, 2 and `passed` ones from `first_passed` on become
