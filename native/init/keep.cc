@@ -137,6 +137,7 @@ void Keeper::Begin(Launched launched) {
   Event("start");
   WatchOom();
   OpenStreams();
+  BeginHealth();
   if (host_->started) host_->started(host_->self, program_.pid);
   // Whoever connected before the start misses nothing: accepted before the first byte is read.
   Accept();
@@ -175,6 +176,9 @@ void Keeper::Loop() {
       case kOom:
         OnOom();
         break;
+      case kHealth:
+        OnHealth();
+        break;
       case kStdin:
         FlushStdin();
         break;
@@ -208,11 +212,13 @@ void Keeper::Reap() {
       EndRun(status, usage);
       return;  // a restart has begun its own round, or the loop ends
     }
+    if (pid == health_pid_) HealthEnded(status);
   }
 }
 
 void Keeper::EndRun(int status, const rusage& usage) {
   SetTimer(Timer::kNone, 0);
+  EndHealth();
   Drain();
   run_.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   run_.exit_code = run_.signal ? 128 + run_.signal : WEXITSTATUS(status);

@@ -38,6 +38,10 @@ bool KeepConfig::parse(const void* data, size_t size) {
   die_with_runtime = r.flag();
   auto_remove = r.flag();
   oom_files = ReadStrings(r);
+  health_command = ReadStrings(r);
+  health_interval_ms = r.u64();
+  health_start_interval_ms = r.u64();
+  health_start_period_ms = r.u64();
   if (log_max_files == 0) log_max_files = 1;
   return !r.bad() && r.done();
 }

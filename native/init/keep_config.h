@@ -55,6 +55,11 @@ struct KeepConfig {
 
   Strings oom_files;  // memory.events or memory.oom_control of the container's groups
 
+  Strings health_command;  // a path and arguments; none: no health checks
+  uint64_t health_interval_ms = 0;
+  uint64_t health_start_interval_ms = 0;  // within the start period, until a check has succeeded
+  uint64_t health_start_period_ms = 0;
+
   // False: malformed, or of another version.
   bool parse(const void* data, size_t size);
 };

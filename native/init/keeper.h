@@ -1,5 +1,5 @@
 // The keeping loop's state. keep.cc has the loop and a run's beginning and end, keep_io.cc what flows through it,
-// keep_requests.cc what clients ask.
+// keep_requests.cc what clients ask, keep_health.cc when health is checked.
 #pragma once
 
 #include <signal.h>
@@ -33,6 +33,7 @@ class Keeper {
     kTerminal,
     kControl,
     kOom,
+    kHealth,
     kSources
   };
   enum class State { kRunning, kRestarting, kEnded };
@@ -73,6 +74,13 @@ class Keeper {
   void OnOom();
   uint64_t OomKills() const;
 
+  // keep_health.cc
+  void BeginHealth();
+  void EndHealth();
+  void ArmHealth();
+  void OnHealth();
+  void HealthEnded(int status);
+
   // keep_requests.cc
   void Accept();
   void AddClient(int fd);
@@ -107,7 +115,10 @@ class Keeper {
   bool auto_remove_ = false;
   bool stay_ = true;  // in the loop
 
-  Fd epoll_, lock_, listen_, signals_, timer_, oom_, slave_;
+  Fd epoll_, lock_, listen_, signals_, timer_, oom_, slave_, health_;
+  pid_t health_pid_ = -1;         // the check that runs
+  bool health_good_ = false;      // one of this run has succeeded
+  uint64_t health_began_ms_ = 0;  // of CLOCK_MONOTONIC
   uint64_t oom_before_ = 0, oom_seen_ = 0;
   bool oom_told_ = false;
   bool outputs_watched_ = false;

@@ -1,5 +1,6 @@
 export * from './clock.js';
 export * from './context.js';
+export * from './duration.js';
 export * from './errors.js';
 export * from './filters.js';
 export * from './hash.js';

@@ -1,6 +1,5 @@
-import { InvalidError, NsboxError, parseBytes, UnsupportedError } from '../base/index.js';
+import { InvalidError, NsboxError, parseBytes, parseSeconds, UnsupportedError } from '../base/index.js';
 import type { Flag, Flags, Input } from './command.js';
-import { parseSeconds } from './format/units.js';
 
 /** A command line that doesn't fit the command's table: exit code 125, followed by "See 'nsbox x --help'.". */
 export class UsageError extends InvalidError {

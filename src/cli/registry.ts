@@ -14,6 +14,7 @@ export interface CommandEntry {
 export const GROUPS: Readonly<Record<string, string>> = {
   cdi: 'Manage devices of the Container Device Interface',
   container: 'Manage containers',
+  healthcheck: 'Manage health checks of containers',
   image: 'Manage images',
   network: 'Manage networks',
   system: 'Manage nsbox',
@@ -119,6 +120,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     paths: ['inspect', 'container inspect'],
     summary: 'Return low-level information on containers, images, volumes and networks',
     load: () => import('./commands/inspect.js'),
+  },
+  {
+    paths: ['healthcheck run'],
+    summary: 'Run the health check of a container',
+    load: () => import('./commands/healthcheck-run.js'),
   },
   {
     paths: ['kill', 'container kill'],

@@ -52,6 +52,7 @@ export async function commitContainer(
         ...(request.entrypoint === undefined ? {} : { Entrypoint: request.entrypoint }),
         ...(request.workdir === undefined ? {} : { WorkingDir: request.workdir }),
         ...(request.user === undefined ? {} : { User: request.user }),
+        ...(record.healthcheck ? { Healthcheck: record.healthcheck } : {}),
         Labels: { ...own.Labels, ...request.labels },
       },
       changes: options.changes,

@@ -9,7 +9,13 @@ import {
   UnsupportedError,
 } from '../base/index.js';
 import { planCgroup } from '../cgroup/index.js';
-import { type ContainerRequest, type ImageConfig, needsHostIds, processArgs } from '../spec/index.js';
+import {
+  type ContainerRequest,
+  type ImageConfig,
+  mergeHealthcheck,
+  needsHostIds,
+  processArgs,
+} from '../spec/index.js';
 import { acquireLock, ensureDirectory } from '../state/index.js';
 import { claimIds, claimName, claimRandomName, release } from './claims.js';
 import { findContainer, writeContainer } from './containers.js';
@@ -81,6 +87,7 @@ export async function createContainer(
     throw new NotFoundError('path', request.rootfs, { hint: '--rootfs takes a directory' });
   }
   checkJoins(ctx, request);
+  const healthcheck = mergeHealthcheck(request.healthcheck, image?.config.config?.Healthcheck);
 
   const id = newId();
   const paths = containerPaths(ctx, id);
@@ -109,6 +116,7 @@ export async function createContainer(
       idRange,
       mounts,
       argv: processArgs(request, image?.config),
+      ...(healthcheck ? { healthcheck, shell: image?.config.config?.Shell } : {}),
       cgroup: groupPathFor(id, request),
       project,
     };

@@ -16,6 +16,7 @@ export * from './engine.js';
 export * from './events.js';
 export * from './exec.js';
 export * from './gpu-stats.js';
+export * from './health.js';
 export * from './info.js';
 export * from './inspect.js';
 export * from './inspect-any.js';

@@ -3,6 +3,7 @@ import { dockerDeviceRequests, isQualifiedName } from '../devices/index.js';
 import { type ContainerRequest, exposedPorts, type ImageConfig, type PortRequest } from '../spec/index.js';
 import type { ContainerState } from './containers.js';
 import { directorySize } from './disk-usage.js';
+import { type Health, healthOf } from './health.js';
 import { type ContainerNetworks, networkStateOf, type PortState } from './network-state.js';
 import { containerPaths } from './paths.js';
 import { isUp, stateOf } from './ps.js';
@@ -34,7 +35,7 @@ export function inspectContainer(
     Created: record.created,
     Path: record.argv[0] ?? '',
     Args: record.argv.slice(1),
-    State: stateSection(state),
+    State: stateSection(state, healthOf(ctx, record, state)),
     Image: record.image?.id ?? '',
     ResolvConfPath: `${paths.data}/resolv.conf`,
     HostnamePath: `${paths.data}/hostname`,
@@ -85,6 +86,7 @@ export function inspectContainer(
       Entrypoint: request.entrypoint ?? config?.Entrypoint ?? null,
       Labels: { ...config?.Labels, ...request.labels },
       StopSignal: request.stopSignal ?? config?.StopSignal ?? 'SIGTERM',
+      Healthcheck: record.healthcheck,
       ...(request.stopTimeout === undefined ? {} : { StopTimeout: request.stopTimeout }),
     },
     NetworkSettings: networkSection(networks),
@@ -99,7 +101,7 @@ function sizesOf(upper: string, image: number): { SizeRw: number; SizeRootFs: nu
   return { SizeRw: own, SizeRootFs: own + image };
 }
 
-function stateSection(state: ContainerState): object {
+function stateSection(state: ContainerState, health: Health | undefined): object {
   const { status, running, exit } = state;
   const alive = isUp(state);
   return {
@@ -114,6 +116,7 @@ function stateSection(state: ContainerState): object {
     Error: alive ? '' : (exit?.error ?? ''),
     StartedAt: running?.startedAt ?? exit?.startedAt ?? ZERO_TIME,
     FinishedAt: exit?.finishedAt ?? ZERO_TIME,
+    Health: health, // undefined is omitted, and nil to a template
   };
 }
 

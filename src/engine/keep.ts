@@ -2,6 +2,7 @@ import { type Context, signalNumber } from '../base/index.js';
 import { encodeKeepConfig, STOP_WITHOUT_END } from '../kernel/index.js';
 import type { ImageConfig } from '../spec/index.js';
 import { eventAttributes } from './emit.js';
+import { healthTimer } from './health-timer.js';
 import { type LogSubject, logConfig } from './log-options.js';
 import { containerPaths, eventsFile } from './paths.js';
 import type { ContainerRecord } from './records.js';
@@ -38,6 +39,7 @@ export function keepConfig(
     dieWithRuntime: false,
     autoRemove: request.autoRemove,
     oomFiles: given.oomFiles,
+    ...(record.healthcheck ? { health: healthTimer(ctx, record) } : {}),
   });
 }
 

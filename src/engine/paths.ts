@@ -9,6 +9,8 @@ export interface ContainerPaths {
   upper: string;
   work: string;
   exit: string;
+  /** What checks of its health have found; see health.ts. */
+  health: string;
   log: string;
   state: string;
   lock: string;
@@ -32,6 +34,7 @@ export function containerPaths(ctx: Pick<Context, 'root' | 'state'>, id: string)
     upper: path.join(data, 'upper'),
     work: path.join(data, 'work'),
     exit: path.join(data, 'exit.json'),
+    health: path.join(data, 'health.json'),
     log: path.join(data, 'log.json'),
     state,
     lock: path.join(state, 'lock'),

@@ -3,6 +3,7 @@ import { findGroups, isFrozen } from '../cgroup/index.js';
 import { hostFacts } from '../host/index.js';
 import { type ContainerState, containerState, findContainer, listContainers } from './containers.js';
 import { directorySize } from './disk-usage.js';
+import { type HealthStatus, healthOf } from './health.js';
 import { type ContainerNetworks, networkStateOf } from './network-state.js';
 import { containerPaths } from './paths.js';
 import type { ContainerRecord } from './records.js';
@@ -16,6 +17,8 @@ export interface ContainerSummary {
   command: string[];
   created: string;
   state: ContainerState;
+  /** Absent where it has no health check. */
+  health?: HealthStatus | undefined;
   labels: Record<string, string>;
   mounts: { name: string; type: string }[];
   networks: ContainerNetworks;
@@ -37,6 +40,7 @@ export const CONTAINER_FILTERS = [
   'before',
   'exited',
   'expose',
+  'health',
   'id',
   'label',
   'name',
@@ -48,6 +52,7 @@ export const CONTAINER_FILTERS = [
 ] as const;
 
 const STATUSES = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
+const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'];
 
 /** State of a container, with `paused` told apart from `running`. */
 export function stateOf(ctx: Context, record: ContainerRecord): ContainerState {
@@ -72,6 +77,7 @@ export function summarize(
     command: record.argv,
     created: record.created,
     state,
+    health: healthOf(ctx, record, state)?.Status,
     labels: record.request.labels,
     mounts: record.mounts.map((m) => ({ name: m.name ?? m.source, type: m.type })),
     networks: networkStateOf(ctx, record, isUp(state)),
@@ -93,6 +99,11 @@ export function listSummaries(ctx: Context, options: ListOptions = {}): Containe
   for (const code of filters.get('exited') ?? []) {
     if (!/^\d+$/.test(code))
       throw new InvalidError(`invalid filter 'exited=${code}' (expected an exit code)`);
+  }
+  for (const health of filters.get('health') ?? []) {
+    if (!HEALTH.includes(health)) {
+      throw new InvalidError(`invalid filter 'health=${health}' (expected ${HEALTH.join(', ')})`);
+    }
   }
   const all =
     options.all ||
@@ -123,6 +134,7 @@ export function listSummaries(ctx: Context, options: ListOptions = {}): Containe
     if (!all && !['running', 'paused', 'restarting'].includes(status)) continue;
     const wanted =
       matches(filters, 'status', (v) => v === status) &&
+      matches(filters, 'health', (v) => v === (summary.health ?? 'none')) &&
       matches(filters, 'exited', (v) => status === 'exited' && exit?.exitCode === Number(v)) &&
       matches(
         filters,

@@ -1,4 +1,4 @@
-import type { ContainerRequest } from '../spec/index.js';
+import type { ContainerRequest, Healthcheck } from '../spec/index.js';
 
 /**
  * On disk, per container (see docs/architecture.md):
@@ -10,6 +10,7 @@ import type { ContainerRequest } from '../spec/index.js';
  *   <root>/containers/<id>/{resolv.conf,hosts,hostname}
  *   <root>/containers/<id>/log.json[.1…]    json-file log
  *   <root>/containers/<id>/exit.json        ExitRecord, durable, written by the monitor
+ *   <root>/containers/<id>/health.json      HealthRecord, written by each check of its health
  *   <root>/names/<name>                     symlink whose text is the id: unique by symlink(2)
  *   <state>/containers/<id>/lock            flock held by the monitor while it lives
  *   <state>/containers/<id>/running.json    RunningRecord, written by the monitor
@@ -33,6 +34,10 @@ export interface ContainerRecord {
   mounts: MountPoint[];
   /** The effective command: entrypoint and arguments. */
   argv: string[];
+  /** The request's health check over the image's; absent where neither has one. */
+  healthcheck?: Healthcheck | undefined;
+  /** SHELL of the image, which a check in shell form runs in; absent: `/bin/sh -c`. */
+  shell?: string[] | undefined;
   /** Path of the cgroup below the hierarchy's root, e.g. /nsbox/<id>. */
   cgroup: string;
   /** Project of its writable layer, with --storage-opt size=. */

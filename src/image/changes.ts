@@ -1,11 +1,11 @@
-import { InvalidError } from '../base/index.js';
+import { InvalidError, parseSeconds } from '../base/index.js';
 import type { ImageConfig } from './types.js';
 
 type Execution = NonNullable<ImageConfig['config']>;
 
 /**
- * Applies `--change` instructions (Dockerfile syntax: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER,
- * VOLUME, WORKDIR) to the execution part of a config, which isn't modified.
+ * Applies `--change` instructions (Dockerfile syntax: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+ * STOPSIGNAL, USER, VOLUME, WORKDIR) to the execution part of a config, which isn't modified.
  * @throws InvalidError naming the instruction
  */
 export function applyChanges(config: Execution, changes: readonly string[]): Execution {
@@ -50,6 +50,9 @@ const INSTRUCTIONS: Record<string, (config: Execution, rest: string) => void> = 
       }
     }
   },
+  HEALTHCHECK: (c, rest) => {
+    c.Healthcheck = healthcheck(rest);
+  },
   ONBUILD: (c, rest) => {
     c.OnBuild = [...(c.OnBuild ?? []), rest];
   },
@@ -67,6 +70,48 @@ const INSTRUCTIONS: Record<string, (config: Execution, rest: string) => void> = 
     c.WorkingDir = rest.startsWith('/') ? rest : `${c.WorkingDir?.replace(/\/$/, '') ?? ''}/${rest}`;
   },
 };
+
+const HEALTH_OPTIONS = {
+  interval: 'Interval',
+  timeout: 'Timeout',
+  'start-period': 'StartPeriod',
+  'start-interval': 'StartInterval',
+} as const;
+
+/** `NONE`, or `[--interval=30s …] CMD command`. */
+function healthcheck(text: string): NonNullable<Execution['Healthcheck']> {
+  const out: NonNullable<Execution['Healthcheck']> = {};
+  const bad = (why: string) => new InvalidError(`--change: HEALTHCHECK: ${why}`);
+  let rest = text;
+  for (;;) {
+    const m = /^--([a-z-]+)=(\S*)\s*/.exec(rest);
+    if (!m) break;
+    const [all, name, value] = m as unknown as [string, string, string];
+    rest = rest.slice(all.length);
+    if (name === 'retries') {
+      if (!/^\d{1,9}$/.test(value)) throw bad(`--retries must be at least 0 (not ${value})`);
+      out.Retries = Number(value);
+      continue;
+    }
+    if (!Object.hasOwn(HEALTH_OPTIONS, name)) throw bad(`unknown flag: --${name}`);
+    const nanoseconds = Math.round(parseSeconds(value) * 1e9);
+    if (nanoseconds !== 0 && nanoseconds < 1e6) throw bad(`--${name} cannot be less than 1ms`);
+    out[HEALTH_OPTIONS[name as keyof typeof HEALTH_OPTIONS]] = nanoseconds;
+  }
+  const [, type = '', command = ''] = /^(\S*)\s*([\s\S]*)$/.exec(rest)!;
+  switch (type.toUpperCase()) {
+    case 'NONE':
+      if (command !== '' || Object.keys(out).length > 0) throw bad('NONE takes no arguments');
+      return { Test: ['NONE'] };
+    case 'CMD': {
+      if (command === '') throw bad('missing command after CMD');
+      const words = jsonArray(command);
+      return { ...out, Test: words ? ['CMD', ...words] : ['CMD-SHELL', command] };
+    }
+    default:
+      throw bad(`unknown type ${JSON.stringify(type)} (try CMD)`);
+  }
+}
 
 /** Exec form (a JSON array) or shell form. */
 function command(rest: string): string[] {

@@ -28,6 +28,20 @@ export interface KeepConfig {
   autoRemove: boolean;
   /** `memory.events` (v2) or `memory.oom_control` (v1) of the container's groups. */
   oomFiles: string[];
+  /** Absent: no health checks. */
+  health?: KeepHealth | undefined;
+}
+
+/** A program that the monitor starts again and again while the container runs; exit code 0 is a success. */
+export interface KeepHealth {
+  /** An absolute path and arguments, at most 32. Its environment is empty. */
+  command: string[];
+  /** Milliseconds from the end of one to the start of the next. */
+  intervalMs: number;
+  /** Milliseconds: the interval within the start period, until the first success. */
+  startIntervalMs: number;
+  /** Milliseconds after the start of a run. */
+  startPeriodMs: number;
 }
 
 export type KeepLog =
@@ -83,6 +97,10 @@ export function encodeKeepConfig(config: KeepConfig): Uint8Array {
     .flag(config.dieWithRuntime)
     .flag(config.autoRemove)
     .strs(config.oomFiles)
+    .strs(config.health?.command ?? [])
+    .u64(config.health?.intervalMs ?? 0)
+    .u64(config.health?.startIntervalMs ?? 0)
+    .u64(config.health?.startPeriodMs ?? 0)
     .finish();
 }
 

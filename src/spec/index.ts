@@ -1,6 +1,7 @@
 export * from './build.js';
 export * from './capabilities.js';
 export * from './exposed.js';
+export * from './healthcheck.js';
 export type { Healthcheck, ImageConfig, ImageExecution } from './image-config.js';
 export { parseJson, stringifyJson } from './json.js';
 export * from './mounts.js';

@@ -1,3 +1,5 @@
+import type { Healthcheck } from './image-config.js';
+
 /**
  * The typed request: what a person or program asks for. CLI flags, library options, a Dockerfile's RUN and a
  * compose service all become this, and nothing below looks at flags again. Names follow Docker's API where it has one.
@@ -82,6 +84,8 @@ export interface ContainerRequest {
   /** Seconds; default 10. */
   stopTimeout?: number | undefined;
   restart: { name: 'no' | 'on-failure' | 'always' | 'unless-stopped'; maximumRetryCount: number };
+  /** Over the image's, field by field; durations in nanoseconds. `Test: ['NONE']` is --no-healthcheck. */
+  healthcheck?: Healthcheck | undefined;
   log: { driver: 'json-file' | 'none' | 'local'; options: Record<string, string> };
   pull: 'always' | 'missing' | 'never';
   platform?: string | undefined;

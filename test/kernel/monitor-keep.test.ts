@@ -264,3 +264,49 @@ test('an idle monitor takes less than half a MiB', async (t) => {
   assert.ok(pss <= 512, `${pss} KiB`);
   t.diagnostic(`PSS of an idle monitor: ${pss} KiB`);
 });
+
+test('health checks: one after the other, the start interval until one succeeds, none after the end', async () => {
+  await using kept = new Kept();
+  const file = `${kept.directory}/checks`;
+  const lines = () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : []);
+  // The third succeeds, and the fourth stays.
+  const check = `echo $$ $(date +%s%N) >> ${file}; n=$(wc -l < ${file}); [ $n -lt 4 ] || exec sleep 1000; [ $n -eq 3 ]`;
+  await kept.start('sleep 1000', {
+    keep: {
+      health: {
+        command: ['/bin/sh', '-c', check],
+        intervalMs: 300,
+        startIntervalMs: 10,
+        startPeriodMs: 60_000,
+      },
+    },
+  });
+  await until('the fourth', () => lines().length === 4);
+  const times = lines().map((line) => Number(line.split(' ')[1]) / 1e6);
+  assert.ok(times[3]! - times[2]! >= 290, `the interval after a success: ${times}`);
+  const pid = lines()[3]!.split(' ')[0];
+  assert.ok(existsSync(`/proc/${pid}`));
+  kept.launched!.monitor.signal(9);
+  await until('the end', () => kept.exit !== undefined);
+  await until('the end of the check', () => !existsSync(`/proc/${pid}`));
+  assert.equal(lines().length, 4);
+});
+
+test('health checks: none with the monitor killed', async () => {
+  await using kept = new Kept();
+  const file = `${kept.directory}/check`;
+  await kept.start('sleep 1000', {
+    keep: {
+      health: {
+        command: ['/bin/sh', '-c', `echo $$ > ${file}.new; mv ${file}.new ${file}; exec sleep 1000`],
+        intervalMs: 1,
+        startIntervalMs: 1,
+        startPeriodMs: 0,
+      },
+    },
+  });
+  await until('the check', () => existsSync(file));
+  const pid = readFileSync(file, 'utf8').trim();
+  process.kill(kept.launched!.monitor.pid, 'SIGKILL');
+  await until('the end of the check', () => !existsSync(`/proc/${pid}`));
+});

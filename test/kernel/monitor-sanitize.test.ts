@@ -112,6 +112,26 @@ test('restarts, stop while a restart is awaited', async () => {
   await driver.finish(2);
 });
 
+test('health checks, one of which runs at the end', async () => {
+  const seen = path.join(scratch, 'seen');
+  const check = `echo x >> ${seen}; [ $(wc -l < ${seen}) -lt 4 ] || exec sleep 1000`;
+  const driver = start('sleep 1000', {
+    restart: { name: 'always', maximumRetryCount: 0 },
+    health: {
+      command: ['/bin/sh', '-c', check],
+      intervalMs: 1,
+      startIntervalMs: 20,
+      startPeriodMs: 60_000,
+    },
+  });
+  await until('the fourth check', () => existsSync(seen) && readFileSync(seen, 'utf8') === 'x\n'.repeat(4));
+  const client = await MonitorClient.connect(driver.socket);
+  client!.tell({ type: 'stop', timeoutMs: 5000 });
+  await client!.exit;
+  client!.close();
+  await driver.finish(143);
+});
+
 test('clients that talk nonsense are heard or dropped, and harm nobody', async () => {
   const driver = start('while :; do echo x; sleep 0.01; done');
   await driver.listening();

@@ -1,11 +1,19 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { filterBoolean, matches, matchesLabels, parseBytes, parseFilters } from '../../src/base/index.js';
+import {
+  filterBoolean,
+  goDuration,
+  matches,
+  matchesLabels,
+  parseBytes,
+  parseFilters,
+  parseSeconds,
+} from '../../src/base/index.js';
 import { printInspect, printList } from '../../src/cli/format/list.js';
 import { alignTable } from '../../src/cli/format/table.js';
 import { compileTemplate } from '../../src/cli/format/template.js';
-import { binarySize, humanDuration, humanSize, parseSeconds } from '../../src/cli/format/units.js';
+import { binarySize, humanDuration, humanSize } from '../../src/cli/format/units.js';
 import type { Io } from '../../src/cli/io.js';
 
 const DATA = {
@@ -65,6 +73,13 @@ describe('templates', () => {
   for (const [template, expected] of cases) {
     it(template, () => assert.equal(compileTemplate(template).execute(DATA), expected));
   }
+
+  it('takes a field without a value for nil', () => {
+    const data = { Health: undefined };
+    const text = (template: string) => compileTemplate(template).execute(data);
+    assert.equal(text('{{json .Health}} {{if .Health}}{{.Health.Status}}{{end}}'), 'null ');
+    assert.throws(() => text('{{.Health.Status}}'), /nil pointer evaluating \.Status/);
+  });
 
   const refused: [string, RegExp][] = [
     ['{{.Foo}}', /there is no field "Foo"; there are ID, Name/],
@@ -179,6 +194,17 @@ describe('units', () => {
     ];
     for (const [text, seconds] of cases) assert.equal(parseSeconds(text), seconds, text);
     assert.throws(() => parseSeconds('1x'));
+  });
+  it('writes durations as Go', () => {
+    const cases: [number, string][] = [
+      [1, '1ms'],
+      [300, '300ms'],
+      [1500, '1.5s'],
+      [30_000, '30s'],
+      [90_000, '1m30s'],
+      [7_200_000, '2h0m0s'],
+    ];
+    for (const [milliseconds, text] of cases) assert.equal(goDuration(milliseconds), text);
   });
   it('writes sizes and times as Docker', () => {
     assert.equal(humanSize(0), '0B');

@@ -43,6 +43,16 @@ const accepted: [string[], Partial<ContainerRequest>][] = [
     { user: '1000:1000', groupAdd: ['video', '5'] },
   ],
   [['-h', 'box', '--domainname', 'example.org'], { hostname: 'box', domainname: 'example.org' }],
+  [
+    ['--health-cmd', 'true', '--health-interval', '1m30s', '--health-retries', '2'],
+    { healthcheck: { Test: ['CMD-SHELL', 'true'], Interval: 90e9, Retries: 2 } },
+  ],
+  [
+    ['--health-timeout', '300ms', '--health-start-period', '5s', '--health-start-interval', '0.5s'],
+    { healthcheck: { Timeout: 3e8, StartPeriod: 5e9, StartInterval: 5e8 } },
+  ],
+  [['--health-cmd', '', '--health-interval', '0', '--health-retries', '0'], {}],
+  [['--no-healthcheck'], { healthcheck: { Test: ['NONE'] } }],
   [['--entrypoint', '/bin/sh'], { entrypoint: ['/bin/sh'] }],
   [['--entrypoint', ''], { entrypoint: [] }],
   [
@@ -355,7 +365,17 @@ const refused: [string[], RegExp][] = [
   [['--log-driver', 'syslog'], /no logging driver 'syslog'/],
   [['--log-opt', 'foo=1'], /unknown log opt 'foo' for json-file/],
   [['--pull', 'maybe'], /must be one of/],
-  [['--health-cmd', 'x'], /runs no health checks/],
+  [['--no-healthcheck', '--health-cmd', 'x'], /^--no-healthcheck conflicts with --health-\* options$/],
+  [['--health-interval', '-1s'], /^--health-interval cannot be negative$/],
+  [['--health-timeout', '-1s'], /^--health-timeout cannot be negative$/],
+  [['--health-start-period', '-1s'], /^--health-start-period cannot be negative$/],
+  [['--health-start-interval', '-1s'], /^--health-start-interval cannot be negative$/],
+  [['--health-retries', '-1'], /^--health-retries cannot be negative$/],
+  [
+    ['--health-interval', '5'],
+    /^invalid argument "5" for "--health-interval" flag: time: missing unit in duration "5"$/,
+  ],
+  [['--health-timeout', 'soon'], /flag: time: invalid duration "soon"$/],
 ];
 
 describe('run and create', () => {

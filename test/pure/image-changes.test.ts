@@ -32,6 +32,37 @@ test('--change takes Dockerfile instructions in both forms', () => {
   assert.throws(() => applyChanges({}, ['EXPOSE x']), /no port/);
 });
 
+test('--change takes a HEALTHCHECK', () => {
+  const check = (text: string) => applyChanges({}, [`HEALTHCHECK ${text}`]).Healthcheck;
+  assert.deepEqual(check('CMD curl -f http://localhost/ || exit 1'), {
+    Test: ['CMD-SHELL', 'curl -f http://localhost/ || exit 1'],
+  });
+  assert.deepEqual(
+    check(
+      '--interval=1m30s --timeout=3s --start-period=5s --start-interval=100ms --retries=2 cmd ["/up", "-q"]',
+    ),
+    {
+      Test: ['CMD', '/up', '-q'],
+      Interval: 90e9,
+      Timeout: 3e9,
+      StartPeriod: 5e9,
+      StartInterval: 1e8,
+      Retries: 2,
+    },
+  );
+  assert.deepEqual(check('none'), { Test: ['NONE'] });
+  const refused: [string, RegExp][] = [
+    ['true', /unknown type "true" \(try CMD\)/],
+    ['CMD', /missing command after CMD/],
+    ['NONE x', /NONE takes no arguments/],
+    ['--interval=1us CMD x', /--interval cannot be less than 1ms/],
+    ['--retries=-1 CMD x', /--retries must be at least 0/],
+    ['--often=1s CMD x', /unknown flag: --often/],
+    ['--timeout=soon CMD x', /invalid duration/],
+  ];
+  for (const [text, message] of refused) assert.throws(() => check(text), message, text);
+});
+
 test('paths of a layer stay below its root', () => {
   const at = (text: string) => layerPath(Buffer.from(text)).key;
   assert.equal(at('./usr//bin/'), 'usr/bin');

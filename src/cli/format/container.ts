@@ -33,13 +33,14 @@ export function shortCommand(words: readonly string[], truncate = true): string 
   return JSON.stringify(cut ? `${[...command].slice(0, 19).join('')}…` : command);
 }
 
-/** Up 3 minutes, Exited (0) 2 hours ago, Created, … */
-export function statusText(summary: Pick<ContainerSummary, 'state'>, now: number): string {
+/** Up 3 minutes, Up 3 minutes (healthy), Exited (0) 2 hours ago, Created, … */
+export function statusText(summary: Pick<ContainerSummary, 'state' | 'health'>, now: number): string {
   const { status, running, exit } = summary.state;
   const up = () => `Up ${humanDuration(Math.max(0, now - Date.parse(running?.startedAt ?? '')))}`;
   switch (status) {
     case 'running':
-      return up();
+      if (!summary.health) return up();
+      return `${up()} (${summary.health === 'starting' ? 'health: starting' : summary.health})`;
     case 'paused':
       return `${up()} (Paused)`;
     case 'restarting':

@@ -154,14 +154,14 @@ class Run {
   }
 }
 
-/** A field of a value, called where it is a method. */
+/** A field of a value, called where it is a method. One that is there without a value (undefined) is nil: JSON omits it. */
 function member(value: unknown, field: string, args: (() => unknown[]) | undefined): unknown {
   if (value === null || value === undefined) {
     throw new TemplateError(`executing "" at <.${field}>: nil pointer evaluating .${field}`);
   }
   const found =
     typeof value === 'object' && !Array.isArray(value) && Object.hasOwn(value, field)
-      ? (value as Record<string, unknown>)[field]
+      ? ((value as Record<string, unknown>)[field] ?? null)
       : undefined;
   if (found === undefined) {
     const known = typeof value === 'object' && !Array.isArray(value) ? Object.keys(value) : [];

@@ -1,32 +1,4 @@
-import { InvalidError } from '../../base/index.js';
-
-/** Sizes, durations and times as Docker's users write and read them. */
-
-const DURATION_UNITS: Record<string, number> = {
-  h: 3600,
-  m: 60,
-  s: 1,
-  ms: 1e-3,
-  us: 1e-6,
-  µs: 1e-6,
-  ns: 1e-9,
-};
-
-/**
- * Parses seconds (`10`, `-1`) or a duration in Go's form (`1m30s`, `1.5h`, `500ms`).
- * @returns seconds
- * @throws InvalidError
- */
-export function parseSeconds(text: string): number {
-  if (/^[+-]?\d+(\.\d+)?$/.test(text)) return Number(text);
-  const match = /^([+-]?)((?:\d+(?:\.\d+)?(?:h|ms|m|s|us|\u00b5s|ns))+)$/.exec(text);
-  if (!match) throw new InvalidError(`invalid duration: '${text}' (expected seconds or a form as 1m30s)`);
-  let seconds = 0;
-  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|\u00b5s|ns)/g)) {
-    seconds += Number(number) * DURATION_UNITS[unit!]!;
-  }
-  return match[1] === '-' ? -seconds : seconds;
-}
+/** Sizes, durations and times as Docker's users read them. */
 
 /** Four significant digits at most, as Go's %.4g / %.3g for these ranges. */
 function significant(value: number, digits: number): string {

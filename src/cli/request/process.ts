@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import path from 'node:path';
-import { InvalidError, UnsupportedError } from '../../base/index.js';
+import { InvalidError, parseSeconds, UnsupportedError } from '../../base/index.js';
 import type { ContainerRequest, DeviceRequest } from '../../spec/index.js';
 import { splitOnce } from './lists.js';
 
@@ -181,4 +181,49 @@ export function parseLog(
     if (!known.includes(key)) throw new InvalidError(`unknown log opt '${key}' for ${name} log driver`);
   }
   return { driver: name as ContainerRequest['log']['driver'], options };
+}
+
+type HealthFlag = `health-${'interval' | 'timeout' | 'start-period' | 'start-interval'}`;
+
+/** `--health-*` and `--no-healthcheck`; undefined where none was given. Checked as Docker's client does. */
+export function parseHealth(
+  flags: Record<HealthFlag | 'health-cmd', string | undefined> & {
+    'health-retries': number | undefined;
+    'no-healthcheck': boolean;
+  },
+): ContainerRequest['healthcheck'] {
+  const nanoseconds = (flag: HealthFlag): number => {
+    const text = flags[flag];
+    const value = text === undefined ? 0 : parseDuration(flag, text);
+    if (value < 0) throw new InvalidError(`--${flag} cannot be negative`);
+    return value;
+  };
+  const retries = flags['health-retries'] ?? 0;
+  if (retries < 0) throw new InvalidError('--health-retries cannot be negative');
+  const given = {
+    Test: flags['health-cmd'] ? ['CMD-SHELL', flags['health-cmd']] : [],
+    Interval: nanoseconds('health-interval'),
+    Timeout: nanoseconds('health-timeout'),
+    StartPeriod: nanoseconds('health-start-period'),
+    StartInterval: nanoseconds('health-start-interval'),
+    Retries: retries,
+  };
+  const set = Object.entries(given).filter(([, value]) => (Array.isArray(value) ? value.length > 0 : value));
+  if (flags['no-healthcheck']) {
+    if (set.length > 0) throw new InvalidError('--no-healthcheck conflicts with --health-* options');
+    return { Test: ['NONE'] };
+  }
+  return set.length > 0 ? Object.fromEntries(set) : undefined;
+}
+
+/** A duration in Go's form, with its unit, in nanoseconds. */
+function parseDuration(flag: string, text: string): number {
+  const bad = (why: string) =>
+    new InvalidError(`invalid argument "${text}" for "--${flag}" flag: time: ${why} duration "${text}"`);
+  if (/^[+-]?\d+(\.\d+)?$/.test(text) && Number(text) !== 0) throw bad('missing unit in');
+  try {
+    return Math.round(parseSeconds(text) * 1e9);
+  } catch {
+    throw bad('invalid');
+  }
 }

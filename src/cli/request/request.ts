@@ -9,6 +9,7 @@ import { parseAddHost, parseDns, parseDnsSearch, parseExpose, parseNetworks, par
 import {
   parseDevice,
   parseDeviceRule,
+  parseHealth,
   parseLog,
   parseNamespace,
   parseRate,
@@ -42,6 +43,7 @@ export function parseRequest(input: CreateInput, ctx: Context): ContainerRequest
   if (flags.rm && restart.name !== 'no') {
     throw new InvalidError('conflicting options: cannot specify both --restart and --rm');
   }
+  const healthcheck = parseHealth(flags);
   const networks = parseNetworks([...flags.network, ...flags.net], {
     aliases: [...flags['network-alias'], ...flags['net-alias']],
     ip: flags.ip,
@@ -101,6 +103,7 @@ export function parseRequest(input: CreateInput, ctx: Context): ContainerRequest
     stopSignal: flags['stop-signal'] === undefined ? undefined : parseSignal(flags['stop-signal']),
     stopTimeout: within('stop-timeout', flags['stop-timeout'], -1, 2 ** 31 - 1),
     restart,
+    ...(healthcheck ? { healthcheck } : {}),
     log: parseLog(flags['log-driver'], parseMap('log option', flags['log-opt'])),
     pull: pullPolicy(flags.pull),
     platform: flags.platform || undefined,
