@@ -115,7 +115,7 @@ test('restarts, stop while a restart is awaited', async () => {
 test('health checks, one of which runs at the end', async () => {
   const seen = path.join(scratch, 'seen');
   const check = `echo x >> ${seen}; [ $(wc -l < ${seen}) -lt 4 ] || exec sleep 1000`;
-  const driver = start('sleep 1000', {
+  const driver = start('exec sleep 1000', {
     restart: { name: 'always', maximumRetryCount: 0 },
     health: {
       command: ['/bin/sh', '-c', check],
