@@ -37,6 +37,13 @@ export interface Engine {
   without?: string;
 }
 
+/** The arguments that remove running containers at once: podman waits ten seconds for those that don't hear TERM. */
+export const removal = (engine: Engine): string[] => [
+  'rm',
+  '-f',
+  ...(engine.name === 'podman' ? ['-t', '0'] : []),
+];
+
 export interface Peers {
   peers: Peer[];
   engines: Engine[];

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Row } from '../harness.js';
 import { commandLine, importImage } from '../nsbox.js';
-import type { Engine } from '../peers.js';
+import { type Engine, removal } from '../peers.js';
 import type { Setup } from '../setup.js';
 import { output } from '../timer.js';
 
@@ -107,7 +107,7 @@ function ofEngine({ place }: Setup, e: Engine, n: number): Containers {
         out.push(Number(await e.timer.output([...e.client, 'inspect', '--format', '{{.State.Pid}}', id])));
       return out;
     },
-    remove: (ids) => e.timer.run([...e.client, 'rm', '-f', ...ids]),
+    remove: (ids) => e.timer.run([...e.client, ...removal(e), ...ids]),
   });
 }
 
@@ -157,6 +157,6 @@ function processRow(setup: Setup): Row {
 
 export async function densityRows(setup: Setup): Promise<Row[]> {
   await importImage(setup.place);
-  const counts = setup.quick ? [1, 20] : [1, 10, 100, 500];
+  const counts = setup.quick ? [1, 10] : [1, 10, 100, 500];
   return [...counts.map((n) => memoryRow(setup, n)), processRow(setup)];
 }

@@ -8,7 +8,7 @@ import { create, type Sandbox } from '../../src/index.js';
 import { bare, bareNumber, debian, number } from '../debian.js';
 import { firstLine, type Rate, type Row, type Side } from '../harness.js';
 import { commandLine, runHere } from '../nsbox.js';
-import type { Engine } from '../peers.js';
+import { type Engine, removal } from '../peers.js';
 import type { Setup } from '../setup.js';
 
 /** An address of this host that isn't localhost: of the range for benchmarks (RFC 2544), in the bench's own namespace. */
@@ -41,8 +41,8 @@ interface Metric {
   script: string;
   amount: (quick: boolean) => string;
   rate?: Rate;
-  /** Whether a quick run asks the peers too. */
-  quickPeers?: boolean;
+  /** What a quick run does of it; nothing, unless told. */
+  quick?: 'nsbox' | 'peers';
 }
 
 const gibibyte: Rate = { amount: 8 * 2 ** 30, unit: 'bit/s' };
@@ -54,13 +54,13 @@ const METRICS: Metric[] = [
     script: IPERF(1),
     amount: (quick) => (quick ? '128M' : '1G'),
     rate: gibibyte,
-    quickPeers: true,
+    quick: 'nsbox',
   },
   {
     id: 'tcp-8',
     title: 'TCP, eight streams: time for a GiB',
     script: IPERF(8),
-    amount: (quick) => (quick ? '128M' : '1G'),
+    amount: () => '1G',
     rate: gibibyte,
   },
   {
@@ -68,13 +68,13 @@ const METRICS: Metric[] = [
     title: 'A byte there and back: latency',
     script: 'exec /net rr $1 $2 $3',
     amount: (quick) => (quick ? '2000' : '10000'),
-    quickPeers: true,
+    quick: 'peers',
   },
   {
     id: 'connect',
     title: 'A connection, a byte there and back, and its end',
     script: 'exec /net connect $1 $2 $3',
-    amount: (quick) => (quick ? '500' : '3000'),
+    amount: () => '3000',
   },
   {
     id: 'redis',
@@ -82,13 +82,14 @@ const METRICS: Metric[] = [
     script: `redis-benchmark -h $1 -p $(($2 + 2)) -n $3 -c 20 -t get --csv | tr -d '"' | awk -F, '/^GET/ { printf "%.0f\\n", 1e9 / $2 }'`,
     amount: (quick) => (quick ? '4000' : '50000'),
     rate: each,
+    quick: 'nsbox',
   },
   {
     id: 'nginx',
     title: 'nginx: a page of 1 KiB by wrk, 16 connections: time for a request',
     // wrk knows whole seconds alone, and sums up when it is interrupted.
     script: `timeout -s INT $3 wrk -t 1 -c 16 -d 60s http://$1:$(($2 + 3))/page | awk '/^Requests.sec/ { printf "%.0f\\n", 1e9 / $2 }'`,
-    amount: (quick) => (quick ? '0.3' : '2'),
+    amount: () => '2',
     rate: each,
   },
 ];
@@ -136,7 +137,7 @@ class Containers {
   async close(): Promise<void> {
     const ask = (...argv: string[]) =>
       this.engine.timer.run([...this.engine.client, ...argv]).catch(() => {});
-    if (this.#made.length > 0) await ask('rm', '-f', ...this.#made);
+    if (this.#made.length > 0) await ask(...removal(this.engine), ...this.#made);
     for (const network of this.#networks) await ask('network', 'rm', network);
   }
 }
@@ -215,8 +216,15 @@ export async function networkRows(setup: Setup): Promise<Row[]> {
       }
     }
     const ready = await reachable(settings, setup);
-    const rows = METRICS.map((m) => metricRow(setup, m, ready));
-    rows.push(wiringRow(setup), await manyRow(setup), await namesRow(setup, all, tree));
+    const rows: Row[] = [];
+    for (const m of METRICS) {
+      if (setup.quick && !m.quick) setup.skip(m.title, '--quick');
+      else rows.push(metricRow(setup, m, ready));
+    }
+    rows.push(wiringRow(setup));
+    if (setup.quick) setup.skip('A start as the 200th on a network', '--quick');
+    else rows.push(manyRow(setup));
+    rows.push(await namesRow(setup, all, tree));
     const last = rows.at(-1);
     if (last) last.close = close;
     return rows;
@@ -245,7 +253,7 @@ async function reachable(settings: readonly Setting[], setup: Setup): Promise<Se
 function metricRow(setup: Setup, metric: Metric, settings: readonly Setting[]): Row {
   const { quick } = setup;
   const used = settings.filter(
-    (s) => !quick || !s.peer || (metric.quickPeers && /bridge|address/.test(s.name)),
+    (s) => !quick || !s.peer || (metric.quick === 'peers' && /bridge|address/.test(s.name)),
   );
   return {
     suite: 'network',
@@ -288,7 +296,7 @@ function wiringRow(setup: Setup): Row {
 }
 
 /** The start of the 200th container of a network beside that of the first. */
-async function manyRow(setup: Setup): Promise<Row> {
+function manyRow(setup: Setup): Row {
   const { place, timer } = setup;
   const others: Sandbox[] = [];
   const names = ['bench-few', 'bench-many'] as const;
