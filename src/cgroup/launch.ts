@@ -13,6 +13,7 @@ export function launchCgroup(
 ): {
   steps: ({ op: 'mkdir'; path: string } | { op: 'write'; path: string; value: string; optional: boolean })[];
   into?: string;
+  sparesMonitor: boolean;
   join: string[];
   shown: string[];
   device?: { cgroup: string; program: Uint8Array; rules: number };
@@ -21,6 +22,7 @@ export function launchCgroup(
   const join = plan.groups.filter((g) => g.join === 'write').map((g) => g.path);
   return {
     steps: plan.steps,
+    sparesMonitor: plan.sparesMonitor === true,
     ...(plan.unified ? { into: plan.unified } : {}),
     join,
     shown: options.hideFigures ? join.filter((p) => hasLimit(plan, p)) : join,

@@ -16,6 +16,8 @@ export interface CgroupPlan {
   groups: CgroupPlace[];
   /** What makes and fills them, in order; run before the clone. */
   steps: CgroupStep[];
+  /** The monitor stands in the container's memory limit: the OOM killer must not choose it. */
+  sparesMonitor?: boolean;
   /** The writes among the steps that are limits, for `update` and for messages. */
   writes: CgroupWrite[];
   /** Device access; null where everything is allowed. */

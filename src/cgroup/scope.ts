@@ -79,4 +79,5 @@ export function superviseScope(plan: CgroupPlan, facts: CgroupFacts, name: Scope
     // 0 is whoever writes it.
     { op: 'write', path: `${directory}/cgroup.procs`, value: '0', controller: 'cgroup', optional: false },
   );
+  plan.sparesMonitor = true;
 }

@@ -28,6 +28,14 @@ export function describeStep(step: Step): StepText {
         man: 'cgroups(7)',
       };
     case 'writeFile':
+      if (step.path === '/proc/self/oom_score_adj') {
+        return {
+          title: "Keep the monitor out of the OOM killer's choice",
+          calls: `write("${step.path}", ${JSON.stringify(step.data)})`,
+          why: "it stands in the scope, whose memory limit is the container's",
+          man: 'proc_pid_oom_score_adj(5)',
+        };
+      }
       return {
         title: `Set ${step.path.slice(step.path.lastIndexOf('/') + 1)} to ${step.data.trim()}`,
         calls: `write("${step.path}", ${JSON.stringify(step.data)})`,

@@ -80,6 +80,8 @@ export type RootfsInput =
 export interface CgroupInput {
   /** Groups to make and limits to write, in order. */
   steps: ({ op: 'mkdir'; path: string } | { op: 'write'; path: string; value: string; optional: boolean })[];
+  /** The monitor stands in the container's memory limit: the OOM killer must not choose it. */
+  sparesMonitor?: boolean;
   /** The cgroup v2 group that init is born in. */
   into?: string;
   /** cgroup v1 groups that init enters before all else. */

@@ -57,8 +57,10 @@ export function plan(input: PlanInput): LaunchPlan {
   if (input.cgroup) groupSteps(input.cgroup, nextSlot, out);
   if (fresh.has('user')) idMaps(spec, out);
   out.parent.push(...rlimitStep(process));
-  if (process.oomScoreAdj !== undefined) {
-    out.parent.push({ op: 'procWrite', name: 'oom_score_adj', data: String(process.oomScoreAdj) });
+  // A monitor that is spared would hand that down.
+  const oomScoreAdj = process.oomScoreAdj ?? (input.cgroup?.sparesMonitor ? 0 : undefined);
+  if (oomScoreAdj !== undefined) {
+    out.parent.push({ op: 'procWrite', name: 'oom_score_adj', data: String(oomScoreAdj) });
   }
   if (input.networkSync) out.parent.push({ op: 'sync', point: 'network', firstRunOnly: true });
   if (input.attachSync) out.parent.push({ op: 'sync', point: 'attach', firstRunOnly: true });
@@ -149,6 +151,10 @@ export function groupSteps(
       const { path, value, optional } = step;
       out.prepare.push({ op: 'writeFile', path, data: value, ...(optional ? { optional } : {}) });
     }
+  }
+  if (c.sparesMonitor) {
+    // Needs CAP_SYS_RESOURCE, which root has almost everywhere (proc_pid_oom_score_adj(5)).
+    out.prepare.push({ op: 'writeFile', path: '/proc/self/oom_score_adj', data: '-1000', optional: true });
   }
   if (c.device) {
     out.prepare.push({

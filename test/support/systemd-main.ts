@@ -99,8 +99,8 @@ const checks: Check[] = [
     },
   },
   {
-    name: 'the scope lasts over restarts of the program, and goes with the container',
-    async run(place) {
+    name: 'the scope lasts over restarts of the program, and goes with the container; only the monitor is spared by OOM',
+    async run(place, limits) {
       const record = await place.start(
         ['memory', String(MiB), '600'],
         {},
@@ -117,6 +117,11 @@ const checks: Check[] = [
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       assert.equal(invocation(), before);
+      const { running } = stateOf(place.ctx, record);
+      const score = (pid: number) => readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim();
+      assert.equal(score(running!.pid), '0');
+      // To lower it takes a right that the test VM's root has.
+      if (limits) assert.equal(score(running!.monitorPid), '-1000');
       // Stopped from systemd's side: nothing of it stays.
       systemctl('stop', unit);
       assert.equal(show(unit, 'LoadState')['LoadState'], 'not-found');
