@@ -8,7 +8,7 @@ import {
   type LinkInfo,
   listLinks,
   listRoutes,
-  type Netlink,
+  Netlink,
   nftTableExists,
   routeSource,
   setLinkUp,
@@ -20,7 +20,7 @@ import { addNetworkRules, rebuildRules } from './firewall.js';
 import { kernelNames, sharedLock } from './paths.js';
 import { freeSubnet, routedBlocks } from './pools.js';
 import { listNetworks, replaceNetwork } from './store.js';
-import { enableIpv6Forwarding, setSysctl } from './sysctl.js';
+import { enableIpv6Forwarding, hasLink, setSysctl } from './sysctl.js';
 import type { NetworkRecord } from './types.js';
 
 /** Whether a network has a bridge of ours on this host. */
@@ -105,8 +105,9 @@ const reasonOf = (error: unknown): string => (error instanceof Error ? error.mes
  * The default bridge's record as it can be brought up: where the host has got a route into its subnet since, another
  * subnet. Only while no container has an address of it.
  */
-export function repickSubnet(ctx: Context, network: NetworkRecord, host: Netlink): NetworkRecord {
-  if (getLink(host, network.device)) return network;
+export function repickSubnet(ctx: Context, network: NetworkRecord): NetworkRecord {
+  if (hasLink(network.device)) return network;
+  using host = new Netlink();
   const routed = routedBlocks(host);
   const own = network.subnets.map((s) => parseCidr(s.subnet));
   if (!own.some((o) => routed.some((r) => overlaps(o, r)))) return network;

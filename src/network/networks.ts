@@ -188,8 +188,7 @@ export class Networks {
   async #defaultBridge(): Promise<NetworkRecord> {
     const network = await ensureDefaultBridge(this.#ctx);
     if (names(leasesDirectory(this.#ctx, network.id)).some((n) => !n.startsWith('.'))) return network;
-    using host = new Netlink();
-    return repickSubnet(this.#ctx, network, host);
+    return repickSubnet(this.#ctx, network);
   }
 
   #leaseOne(

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fromErrno } from '../base/index.js';
 
 /** /proc/sys/net of the namespace this process is in. A value that is already there isn't written again. */
@@ -14,6 +14,12 @@ export function setSysctl(name: string, value: string): void {
     });
   }
 }
+
+/**
+ * Whether this process's network namespace has a link. Unlike a question over rtnetlink this doesn't wait for the lock
+ * that the kernel holds, for milliseconds, while it takes another namespace apart.
+ */
+export const hasLink = (name: string): boolean => existsSync(`/proc/sys/net/ipv4/conf/${name}`);
 
 /**
  * Lets the host forward IPv6. The kernel then ignores router advertisements on links with accept_ra=1, through which
