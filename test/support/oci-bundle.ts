@@ -5,7 +5,9 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -155,7 +157,22 @@ export class OciWorld {
         timeout: 90_000,
       });
     }
+    if (this.runtime !== NSBOX_OCI) removeGroups(this.#ids);
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Groups that other runtimes leave behind: on hybrid hosts runc forgets those of cgroup2. */
+function removeGroups(ids: Iterable<string>): void {
+  const hierarchies = ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((d) => `/sys/fs/cgroup/${d}`)];
+  for (const id of ids) {
+    for (const hierarchy of hierarchies) {
+      try {
+        rmdirSync(`${hierarchy}/${id}`);
+      } catch {
+        // not in this one
+      }
+    }
   }
 }
 
