@@ -278,11 +278,12 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::FunctionReference callback_;
 };
 
-// reap(pid): waits for an ended child; [code, signal], or null while it runs
+// reap(pid, wait): an ended child, [code, signal]; where it still runs that is waited for, or null
 Napi::Value Reap(const Napi::CallbackInfo& info) {
   int status = 0;
   pid_t pid;
-  do pid = waitpid(Int(info, 0), &status, Int(info, 1) ? 0 : WNOHANG);
+  const bool wait = info[1].ToBoolean();
+  do pid = waitpid(Int(info, 0), &status, wait ? 0 : WNOHANG);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return info.Env().Null();
   if (pid < 0) return ThrowErrno(info.Env(), "waitpid");

@@ -10,6 +10,14 @@ import { noBusybox, TestRoot } from '../support/rootfs.js';
 
 const skip = noBusybox;
 
+function isZombie(pid: string): boolean {
+  try {
+    return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false; // gone meanwhile
+  }
+}
+
 describe('library: run', { skip }, () => {
   const box = skip ? undefined! : new TestRoot('run');
   after(() => box?.[Symbol.dispose]());
@@ -25,6 +33,18 @@ describe('library: run', { skip }, () => {
     const r = await sh('echo out; cat; echo err >&2; exit 7', { stdin: 'in\n' });
     assert.deepEqual([r.exitCode, r.signal, r.stdout, r.stderr], [7, null, 'out\nin\n', 'err\n']);
     assert.ok(r.usage.maxRss > 100_000 && r.usage.wallTime > 0);
+  });
+
+  test('leaves no zombie in the process that embeds it', async () => {
+    for (let i = 0; i < 30; i++) await sh('exit');
+    const zombies = () =>
+      readFileSync(`/proc/self/task/${process.pid}/children`, 'latin1')
+        .trim()
+        .split(' ')
+        .filter((pid) => pid && isZombie(pid));
+    // The last monitor may still be ending: it is waited for when it has.
+    for (let i = 0; i < 100 && zombies().length > 0; i++) await new Promise((r) => setTimeout(r, 50));
+    assert.deepEqual(zombies(), []);
   });
 
   test('figures of a sandbox that runs, and what its limits did in its usage', async () => {
