@@ -93,6 +93,8 @@ function judge(aim: Aim, row: RowResult, side: SideResult): AimResult {
 }
 
 const PEERS = ['bwrap', 'crun', 'runc', 'systemd-nspawn', 'podman', 'docker'];
+/** Those that put a layer on the same disk over the image. The others write into it, or (nspawn) into memory. */
+const LAYERED = ['podman', 'docker'];
 
 /**
  * nsbox beside the best of the others that did the same in the same way (by default, on a volume, through a bridge). A
@@ -104,8 +106,9 @@ function againstPeers(row: RowResult): AimResult[] {
   for (const own of row.sides) {
     if (!/^nsbox( |$)/.test(own.side) || own.samples.length === 0 || own.side.endsWith(AGAIN)) continue;
     const way = own.side.slice('nsbox'.length);
+    const peers = row.suite === 'disk' && way === '' ? LAYERED : PEERS;
     const best = row.sides
-      .filter((s) => PEERS.some((p) => s.side === p + way) && s.samples.length > 0)
+      .filter((s) => peers.some((p) => s.side === p + way) && s.samples.length > 0)
       .sort((a, b) => a.summary.median - b.summary.median)[0];
     if (!best) continue;
     const ratio = compare(own.samples, best.samples, row.noise);

@@ -32,7 +32,7 @@ const MEMORY: Work[] = [
 ];
 const SYSCALLS: Work[] = [
   { id: 'getpid', title: 'getpid', mode: 'getpid', amount: 3e5 },
-  { id: 'open', title: 'openat and close', mode: 'open', amount: 2e4 },
+  { id: 'open', title: 'openat and close of /dev/null', mode: 'open', amount: 2e4 },
   { id: 'readwrite', title: 'read and write of a byte', mode: 'readwrite', amount: 1e5 },
   { id: 'futex', title: 'futex, to and fro between two threads', mode: 'futex', amount: 4000 },
   { id: 'forkexec', title: 'fork, exec and wait', mode: 'forkexec', amount: 60 },
