@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
-import { bundleLazily, refuseAssignedExports } from './bundle.mjs';
+import { bundleLazily, COMMON, MINIFIED, refuseAssignedExports } from './bundle.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
@@ -59,16 +59,9 @@ function native() {
 }
 
 async function ts() {
-  const common = {
-    platform: 'node',
-    target: 'node20',
-    logLevel: 'warning',
-    legalComments: 'none',
-    sourcemap: false,
-  };
   // The library: ESM, dependencies left to the package manager.
   const esm = build({
-    ...common,
+    ...COMMON,
     entryPoints: { index: 'src/index.ts' },
     outdir: 'dist',
     bundle: true,
@@ -80,7 +73,7 @@ async function ts() {
   });
   // Programs in CommonJS, whose loader starts sooner.
   const small = build({
-    ...common,
+    ...MINIFIED,
     entryPoints: {
       nsbox: 'src/cli/boot.ts',
       'nsbox-oci': 'src/cli/boot.ts',
@@ -88,15 +81,7 @@ async function ts() {
     },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
-    bundle: true,
     format: 'cjs',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    minifyIdentifiers: true,
-    // Read only to name the lines of a --debug stack, see src/base/stack.ts.
-    sourcemap: 'external',
-    sourcesContent: false,
-    define: { 'import.meta.dirname': '__dirname' },
     // import() becomes require(): Node's ESM loader need not be started for a built-in module.
     supported: { 'dynamic-import': false },
   });

@@ -6,6 +6,22 @@ import path from 'node:path';
 import { build } from 'esbuild';
 import typescript from 'typescript';
 
+/** What all bundles of ours are built with. */
+export const COMMON = { platform: 'node', target: 'node20', logLevel: 'warning', legalComments: 'none' };
+
+/** A program in CommonJS, small. */
+export const MINIFIED = {
+  ...COMMON,
+  bundle: true,
+  minifySyntax: true,
+  minifyWhitespace: true,
+  minifyIdentifiers: true,
+  // Read only to name the lines of a --debug stack, see src/base/stack.ts.
+  sourcemap: 'external',
+  sourcesContent: false,
+  define: { 'import.meta.dirname': '__dirname' },
+};
+
 /**
  * @param entry the program's main file
  * @param out the file to write; its source map goes beside it
@@ -16,20 +32,10 @@ export async function bundleLazily(entry, out) {
     entryPoints: { main: entry },
     outdir: directory,
     write: false,
-    bundle: true,
+    ...MINIFIED,
     splitting: true,
     format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    logLevel: 'warning',
-    legalComments: 'none',
     chunkNames: 'c-[hash]',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    minifyIdentifiers: true,
-    sourcemap: 'external',
-    sourcesContent: false,
-    define: { 'import.meta.dirname': '__dirname' },
   });
   const maps = new Map();
   const chunks = [];

@@ -6,6 +6,7 @@ export * from './filters.js';
 export * from './hash.js';
 export * from './hooks.js';
 export * from './ids.js';
+export * from './lean.js';
 export * from './leave.js';
 export * from './package-root.js';
 export * from './random.js';

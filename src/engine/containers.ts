@@ -67,6 +67,14 @@ export interface ContainerState {
   exit: ExitRecord | undefined;
 }
 
+/** Whether its program runs; one that is to be restarted has none, and publishes nothing. */
+export const isUp = ({ status }: Pick<ContainerState, 'status'>): boolean =>
+  status === 'running' || status === 'paused';
+
+/** Whether it is up or will be by itself: it can't be removed without force, and uses what it was made of. */
+export const isActive = (state: Pick<ContainerState, 'status'>): boolean =>
+  isUp(state) || state.status === 'restarting';
+
 /**
  * @param frozen tells whether the container's cgroup is frozen; not asked where it doesn't run
  */

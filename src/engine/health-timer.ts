@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { type Context, packageRoot } from '../base/index.js';
+import { type Context, LEAN_NODE, packageRoot } from '../base/index.js';
 import type { KeepConfig } from '../kernel/index.js';
 import { healthPlan } from '../spec/index.js';
 import type { ContainerRecord } from './records.js';
@@ -8,11 +8,10 @@ import type { ContainerRecord } from './records.js';
 export function healthTimer(ctx: Context, record: ContainerRecord): KeepConfig['health'] {
   const plan = healthPlan(record.healthcheck);
   if (!plan) return undefined;
-  const limits = ['--max-old-space-size=48', '--max-semi-space-size=1'];
   const program = path.join(packageRoot(), 'dist/nsbox.cjs');
   const places = ['--root', path.resolve(ctx.cwd, ctx.root), '--state', path.resolve(ctx.cwd, ctx.state)];
   return {
-    command: [process.execPath, ...limits, program, ...places, 'healthcheck', 'run', record.id],
+    command: [process.execPath, ...LEAN_NODE, program, ...places, 'healthcheck', 'run', record.id],
     intervalMs: wholeMs(plan.intervalMs),
     startIntervalMs: wholeMs(plan.startIntervalMs),
     startPeriodMs: wholeMs(plan.startPeriodMs),

@@ -1,12 +1,12 @@
 import type { Context } from '../base/index.js';
 import { dockerDeviceRequests, isQualifiedName } from '../devices/index.js';
 import { type ContainerRequest, exposedPorts, type ImageConfig, type PortRequest } from '../spec/index.js';
-import type { ContainerState } from './containers.js';
+import { type ContainerState, isUp } from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { type Health, healthOf } from './health.js';
 import { type ContainerNetworks, networkStateOf, type PortState } from './network-state.js';
 import { containerPaths } from './paths.js';
-import { isUp, stateOf } from './ps.js';
+import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
 
 const ZERO_TIME = '0001-01-01T00:00:00Z';

@@ -3,7 +3,7 @@ import type { Context } from '../base/index.js';
 import { monotonicMs } from '../base/index.js';
 import { findGroups, type LimitEvent, watchLimits } from '../cgroup/index.js';
 import { type FileLock, tryAcquireLock } from '../state/index.js';
-import { listContainers, readContainer } from './containers.js';
+import { isUp, listContainers, readContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { readEvents } from './events.js';
 import { stateOf } from './ps.js';
@@ -27,7 +27,7 @@ export async function reportLimitEvents(ctx: Context, signal: AbortSignal, press
     lock = tryAcquireLock(path.join(ctx.state, 'limit-events.lock'));
     if (!lock) return;
     for (const record of listContainers(ctx)) {
-      if (['running', 'paused'].includes(stateOf(ctx, record).status)) add(record);
+      if (isUp(stateOf(ctx, record))) add(record);
     }
   };
   const drop = (id: string): void => {

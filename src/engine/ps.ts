@@ -1,7 +1,14 @@
 import { type Context, type Filters, InvalidError, matches, matchesLabels } from '../base/index.js';
 import { findGroups, isFrozen } from '../cgroup/index.js';
 import { hostFacts } from '../host/index.js';
-import { type ContainerState, containerState, findContainer, listContainers } from './containers.js';
+import {
+  type ContainerState,
+  containerState,
+  findContainer,
+  isActive,
+  isUp,
+  listContainers,
+} from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { type HealthStatus, healthOf } from './health.js';
 import { type ContainerNetworks, networkStateOf } from './network-state.js';
@@ -58,9 +65,6 @@ const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'];
 export function stateOf(ctx: Context, record: ContainerRecord): ContainerState {
   return containerState(ctx, record, (r) => isFrozen(findGroups(hostFacts(ctx).cgroup, r.cgroup)));
 }
-
-/** Whether its program runs; one that is to be restarted has none, and publishes nothing. */
-export const isUp = ({ status }: ContainerState): boolean => status === 'running' || status === 'paused';
 
 /** One container as `ps` shows it. */
 export function summarize(
@@ -131,7 +135,7 @@ export function listSummaries(ctx: Context, options: ListOptions = {}): Containe
   for (const record of records) {
     const summary = summarize(ctx, record);
     const { status, exit } = summary.state;
-    if (!all && !['running', 'paused', 'restarting'].includes(status)) continue;
+    if (!all && !isActive(summary.state)) continue;
     const wanted =
       matches(filters, 'status', (v) => v === status) &&
       matches(filters, 'health', (v) => v === (summary.health ?? 'none')) &&

@@ -5,7 +5,7 @@ import { findGroups, killAll, removeGroups, stopScope } from '../cgroup/index.js
 import { removeTree } from '../kernel/index.js';
 import { release } from './claims.js';
 import { lockContainer } from './container-lock.js';
-import { containerState, isHeld, listContainers, writeContainer } from './containers.js';
+import { containerState, isActive, isHeld, listContainers, writeContainer } from './containers.js';
 import { emitEvent } from './emit.js';
 import { containerPaths, idsDirectory, namesDirectory } from './paths.js';
 import { runDuePoststop } from './poststop.js';
@@ -34,8 +34,9 @@ export async function removeContainer(
   options: RemoveOptions = {},
 ): Promise<void> {
   using _lock = await lockContainer(ctx, record.id);
-  const { status } = containerState(ctx, record);
-  const alive = status === 'running' || status === 'paused' || status === 'restarting';
+  const state = containerState(ctx, record);
+  const { status } = state;
+  const alive = isActive(state);
   if (alive && !options.force) {
     throw new ConflictError(
       `cannot remove container "/${record.name}": container is ${status}: stop the container before removing or force remove`,

@@ -1,6 +1,6 @@
 import { type Context, isErrno, monotonicMs } from '../base/index.js';
 import { findGroups, type NetworkUsage, readNetwork, readUsage, type Usage } from '../cgroup/index.js';
-import { type ContainerState, listContainers } from './containers.js';
+import { type ContainerState, isUp, listContainers } from './containers.js';
 import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
 import { factsOf } from './sandbox.js';
@@ -25,7 +25,7 @@ export interface StatsSample {
 export function sampleStats(ctx: Context, record: ContainerRecord): StatsSample {
   const host = factsOf(ctx);
   const state = stateOf(ctx, record);
-  const alive = state.status === 'running' || state.status === 'paused';
+  const alive = isUp(state);
   const pid = alive ? (state.running?.pid ?? 0) : 0;
   const usage = alive ? readUsage(findGroups(host.cgroup, record.cgroup)) : undefined;
   const limit = usage?.memory.limit ?? null;

@@ -10,7 +10,7 @@ import {
 } from '../cgroup/index.js';
 import { type ResourceRequest, resourcesFromRequest, type Spec, type SpecResources } from '../spec/index.js';
 import { acquireLock, readRecord, writeFileAtomic } from '../state/index.js';
-import { readContainer, writeContainer } from './containers.js';
+import { isUp, readContainer, writeContainer } from './containers.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
 import type { ContainerRecord } from './records.js';
@@ -57,8 +57,7 @@ async function apply(
   changed: ResourceRequest,
 ): Promise<string[]> {
   const host = factsOf(ctx);
-  const { status } = stateOf(ctx, record);
-  const live = status === 'running' || status === 'paused';
+  const live = isUp(stateOf(ctx, record));
   const spec = updateOf(merged, changed);
   const plan = planCgroup(spec, record.cgroup, host, {
     onUnenforceable: merged.forceLimits,

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { Context } from '../base/index.js';
-import { listContainers } from './containers.js';
+import { isActive, listContainers } from './containers.js';
 import { directorySize } from './disk-usage.js';
 import { containerPaths } from './paths.js';
 import { stateOf } from './ps.js';
@@ -57,7 +57,7 @@ export function systemUsage(ctx: Context): SystemUsage {
       state,
       created: record.created,
       size: directorySize(path.join(containerPaths(ctx, record.id).data), 'disk'),
-      active: isActive(state.status),
+      active: isActive(state),
     };
   });
   const volumeList = openVolumes(ctx)
@@ -77,13 +77,13 @@ export function systemUsage(ctx: Context): SystemUsage {
   };
 }
 
-function sum<T extends { size: number }>(list: readonly T[], isActive: (item: T) => boolean): UsageOf {
+function sum<T extends { size: number }>(list: readonly T[], active: (item: T) => boolean): UsageOf {
   const sizes = (items: readonly T[]) => items.reduce((total, item) => total + item.size, 0);
   return {
     total: list.length,
-    active: list.filter(isActive).length,
+    active: list.filter(active).length,
     size: sizes(list),
-    reclaimable: sizes(list.filter((item) => !isActive(item))),
+    reclaimable: sizes(list.filter((item) => !active(item))),
   };
 }
 
@@ -157,9 +157,5 @@ export function imageUser(ctx: Context): (imageId: string) => string | undefined
 /** The running container that has an image, for whoever wants to change its files. */
 export function runningImageUser(ctx: Context): (imageId: string) => string | undefined {
   return (imageId) =>
-    listContainers(ctx).find((c) => c.image?.id === imageId && isActive(stateOf(ctx, c).status))?.id;
-}
-
-function isActive(status: string): boolean {
-  return ['running', 'paused', 'restarting'].includes(status);
+    listContainers(ctx).find((c) => c.image?.id === imageId && isActive(stateOf(ctx, c)))?.id;
 }

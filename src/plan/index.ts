@@ -8,4 +8,5 @@ export * from './input.js';
 export * from './live-mounts.js';
 export * from './mount-options.js';
 export * from './plan.js';
+export { treeAsItIs } from './rootfs.js';
 export * from './steps.js';

@@ -15,6 +15,12 @@ const WHOLE: FsOption[] = [
 /** OVL_MAX_STACK of the kernel's fs/overlayfs. */
 const MOST_LAYERS = 500;
 
+/** A tree as it is, with all that is mounted in it, as a detached mount. */
+export function treeAsItIs(source: string, slot: number): Extract<Step, { op: 'openTree' }> {
+  const unchanged = { set: 0, clear: 0, deepSet: 0, deepClear: 0 };
+  return { op: 'openTree', slot, source, recursive: true, ...unchanged, propagation: MS.PRIVATE };
+}
+
 /**
  * The container's root as a detached mount.
  *
@@ -27,15 +33,7 @@ export function rootfsStep(input: PlanInput, slot: number, userNamespace: boolea
   const { rootfs, host } = input;
   if (rootfs.kind === 'directory') {
     return {
-      op: 'openTree',
-      slot,
-      source: rootfs.path,
-      recursive: true,
-      set: 0,
-      clear: 0,
-      deepSet: 0,
-      deepClear: 0,
-      propagation: MS.PRIVATE,
+      ...treeAsItIs(rootfs.path, slot),
       ...(rootfs.idmap && userNamespace ? { idmap: { optional: true, recursive: false } } : {}),
     };
   }

@@ -28,16 +28,29 @@ const READ_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_
  * @returns the first difference in words, a file before the directory that it is in; undefined where there is none
  */
 export async function treeDifference(right: string, found: string): Promise<string | undefined> {
-  const a = openat2(AT_FDCWD, right, READ_DIRECTORY);
+  return withBoth(
+    () => openat2(AT_FDCWD, right, READ_DIRECTORY),
+    () => openat2(AT_FDCWD, found, READ_DIRECTORY),
+    (a, b) => new Comparison().directories(a, b, ''),
+  );
+}
+
+/** Opens one on either side, and closes both however the use of them ends. */
+async function withBoth<T>(
+  openRight: () => number,
+  openFound: () => number,
+  use: (right: number, found: number) => T | Promise<T>,
+): Promise<T> {
+  const right = openRight();
   try {
-    const b = openat2(AT_FDCWD, found, READ_DIRECTORY);
+    const found = openFound();
     try {
-      return await new Comparison().directories(a, b, '');
+      return await use(right, found);
     } finally {
-      closeSync(b);
+      closeSync(found);
     }
   } finally {
-    closeSync(a);
+    closeSync(right);
   }
 }
 
@@ -70,22 +83,24 @@ class Comparison {
     const type = right.mode & S_IFMT;
     if ((found.mode & S_IFMT) !== type) return `${shown} is of another type than in its archive`;
     if (type === S_IFDIR) {
-      const x = openat2(a, name, READ_DIRECTORY);
-      try {
-        const y = openat2(b, name, READ_DIRECTORY);
-        try {
-          return await this.directories(x, y, key);
-        } finally {
-          closeSync(y);
-        }
-      } finally {
-        closeSync(x);
-      }
+      const open = (dir: number) => openat2(dir, name, READ_DIRECTORY);
+      return withBoth(
+        () => open(a),
+        () => open(b),
+        (x, y) => this.directories(x, y, key),
+      );
     }
     if (!this.#linkedAlike(right, found, key)) return `${shown} is not the hard link that its archive has`;
     if (type === S_IFREG) {
       if (found.size !== right.size) return `${shown} has ${found.size} bytes, not ${right.size}`;
-      if (!this.#sameContent(a, b, name, right.size)) return `${shown} differs from its archive`;
+      const open = (dir: number) =>
+        openat2(dir, name, constants.O_RDONLY | constants.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS);
+      const same = await withBoth(
+        () => open(a),
+        () => open(b),
+        (x, y) => this.#sameContent(x, y, right.size),
+      );
+      if (!same) return `${shown} differs from its archive`;
     } else if (type === S_IFLNK) {
       if (!readlinkat(a, name).equals(readlinkat(b, name)))
         return `${shown} leads elsewhere than in its archive`;
@@ -106,32 +121,20 @@ class Comparison {
     return x === y;
   }
 
-  #sameContent(a: number, b: number, name: Buffer, size: number): boolean {
-    const open = (dir: number) =>
-      openat2(dir, name, constants.O_RDONLY | constants.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS);
-    const x = open(a);
-    try {
-      const y = open(b);
-      try {
-        const [p, q] = this.#pieces;
-        for (let at = 0; at < size; ) {
-          const n = readSync(x, p, 0, PIECE, at);
-          if (n === 0) return false;
-          for (let got = 0; got < n; ) {
-            const more = readSync(y, q, got, n - got, at + got);
-            if (more === 0) return false;
-            got += more;
-          }
-          if (p.compare(q, 0, n, 0, n) !== 0) return false;
-          at += n;
-        }
-        return true;
-      } finally {
-        closeSync(y);
+  #sameContent(right: number, found: number, size: number): boolean {
+    const [p, q] = this.#pieces;
+    for (let at = 0; at < size; ) {
+      const n = readSync(right, p, 0, PIECE, at);
+      if (n === 0) return false;
+      for (let got = 0; got < n; ) {
+        const more = readSync(found, q, got, n - got, at + got);
+        if (more === 0) return false;
+        got += more;
       }
-    } finally {
-      closeSync(x);
+      if (p.compare(q, 0, n, 0, n) !== 0) return false;
+      at += n;
     }
+    return true;
   }
 }
 

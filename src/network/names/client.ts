@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Context, monotonicMs, packageRoot } from '../../base/index.js';
+import { type Context, LEAN_NODE, monotonicMs, packageRoot } from '../../base/index.js';
 import { initPath, isAlive } from '../../kernel/index.js';
 import { ensureDirectory, tryAcquireLock } from '../../state/index.js';
 import { hasNames } from '../files.js';
@@ -33,11 +33,10 @@ export async function startNames(ctx: Context): Promise<void> {
 export async function spawnNames(ctx: Context): Promise<void> {
   const { spawn } = await import('node:child_process');
   const log = openSync(`${stateDirectory(ctx)}/names.log`, 'w', 0o600);
-  const limits = ['--max-old-space-size=48', '--max-semi-space-size=1'];
   try {
     const child = spawn(
       initPath(),
-      ['--supervise', process.execPath, ...limits, program(), ctx.root, ctx.state],
+      ['--supervise', process.execPath, ...LEAN_NODE, program(), ctx.root, ctx.state],
       {
         detached: true,
         stdio: ['ignore', log, log],

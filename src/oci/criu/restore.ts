@@ -5,7 +5,7 @@ import { launchCgroup, makeScope } from '../../cgroup/index.js';
 import { type Launched, launch } from '../../engine/launch.js';
 import { hostFacts } from '../../host/index.js';
 import { connectUnix, dupFd, Netlink, processStat, sendFd, setLinkUp } from '../../kernel/index.js';
-import { groupSteps, type LaunchPlan, MS, type PlanInput } from '../../plan/index.js';
+import { groupSteps, type LaunchPlan, MS, type PlanInput, treeAsItIs } from '../../plan/index.js';
 import type { Spec } from '../../spec/index.js';
 import { checkSpec } from '../check.js';
 import { claim, forget, newRecord, type OciRecord, save } from '../containers.js';
@@ -332,17 +332,7 @@ function criuPlan(place: CriuPlace): LaunchPlan {
   let slots = 3 + place.passed.length;
   if (cgroup) groupSteps(cgroup, () => slots++, out);
   const slot = slots++;
-  out.parent.push({
-    op: 'openTree',
-    slot,
-    source: place.rootfs,
-    recursive: true,
-    set: 0,
-    clear: 0,
-    deepSet: 0,
-    deepClear: 0,
-    propagation: MS.PRIVATE,
-  });
+  out.parent.push(treeAsItIs(place.rootfs, slot));
   out.init.push(
     { op: 'propagation', flags: MS.PRIVATE | MS.REC },
     { op: 'attachAt', slot, path: place.criuRoot },
