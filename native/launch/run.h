@@ -63,11 +63,15 @@ struct Run {
   size_t head_size = 0;
 };
 
-// Runs one list in order; stops at the first failure and leaves run.index at it.
+// Runs one list in order; stops at the first failure and leaves run.index at it. The list `finish` goes on, tells of
+// each failure and gives the first.
 Failure RunList(Run& run, List list);
 
 // A kFailed message about the step at run.index.
 void ReportFailure(int socket, const Run& run, const Failure& failure);
+
+// A kNotice message: the step at run.index was done in another way, since the kernel said `err`.
+void ReportNotice(const Run& run, int err);
 
 inline Failure Malformed() { return Fail("decode", "", EPROTO); }
 

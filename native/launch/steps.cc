@@ -194,4 +194,11 @@ void ReportFailure(int socket, const Run& run, const Failure& failure) {
   Send(socket, m);
 }
 
+void ReportNotice(const Run& run, int err) {
+  if (run.runtime < 0) return;
+  Outgoing m(Message::kNotice);
+  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(static_cast<uint32_t>(err));
+  Send(run.runtime, m);
+}
+
 }  // namespace nsbox

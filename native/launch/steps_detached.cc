@@ -52,13 +52,6 @@ Failure SetOptions(int fs, Reader& r, const char* what) {
   return Ok();
 }
 
-// In a filesystem that can't be idmapped ids stay as they are, and that is told.
-static void TellNotIdmapped(Run& run) {
-  Outgoing m(Message::kNotice);
-  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(EINVAL);
-  if (run.runtime >= 0) Send(run.runtime, m);
-}
-
 static int SetAttr(int tree, bool recursive, MountAttr& attr) {
   return SysMountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? kAtRecursive : 0), &attr);
 }
@@ -71,7 +64,7 @@ static Failure SetAll(Run& run, int tree, MountAttr& attr, bool optional_idmap, 
   attr.userns_fd = 0;
   const bool more = (attr.attr_set | attr.attr_clr | attr.propagation) != 0;
   if (more && SetAttr(tree, false, attr) != 0) return Fail("mount_setattr", path);
-  TellNotIdmapped(run);
+  ReportNotice(run, EINVAL);  // ids stay as they are
   return Ok();
 }
 
@@ -82,7 +75,7 @@ static Failure IdmapTree(Run& run, int tree, bool recursive, bool optional, int 
   if (!recursive) return SetAll(run, tree, attr, optional, path);
   if (SetAttr(tree, true, attr) == 0) return Ok();
   if (!optional || errno != EINVAL) return Fail("mount_setattr", path);
-  TellNotIdmapped(run);
+  ReportNotice(run, EINVAL);  // ids stay as they are
   return Ok();
 }
 

@@ -34,9 +34,7 @@ Failure StepWriteFile(Run& run, Reader& r) {
   if (r.bad()) return Malformed();
   Failure f = WriteWhole(path, data.data, data.size);
   if (!f || !optional) return f;
-  Outgoing m(Message::kNotice);
-  m.u32(static_cast<uint32_t>(run.list)).u32(run.index).u32(static_cast<uint32_t>(f.err));
-  if (run.runtime >= 0) Send(run.runtime, m);
+  ReportNotice(run, f.err);
   return Ok();
 }
 
